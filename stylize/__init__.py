@@ -1,0 +1,3 @@
+"""stylize turns photographs into paintings."""
+
+__version__ = "0.1.0"

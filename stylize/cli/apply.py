@@ -1,0 +1,140 @@
+"""`stylize apply`: paint pictures."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from stylize import bundled
+from stylize.cli.options import DeviceOption, DtypeOption, JsonOption, QuietOption
+from stylize.console import progress, talk
+from stylize.errors import ExitCode, UsageError
+from stylize.jobs import Job, plan_jobs
+from stylize.paths import FORMATS
+
+if TYPE_CHECKING:
+    from stylize.painting import Painter
+
+STREAM = Path("-")
+
+
+def apply(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="INPUT...", allow_dash=True, help="Pictures or folders; - is stdin."),
+    ],
+    style: Annotated[
+        str, typer.Option("--style", "-s", help="A bundled style, a .safetensors style, or any painting.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", allow_dash=True, help="File or folder; - is stdout. Default: beside the input."
+        ),
+    ] = None,
+    strength: Annotated[
+        float, typer.Option(min=0, max=1, help="0 keeps the photograph, 1 paints fully.")
+    ] = 1.0,
+    size: Annotated[
+        int | None,
+        typer.Option(min=1, max=20000, help="Longer side of the result in pixels. Default: as the input."),
+    ] = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    format: Annotated[
+        Literal["jpg", "png", "webp", "tiff", "bmp"] | None, typer.Option(help="Format of the results.")
+    ] = None,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Quality of JPEG and WebP.")] = 92,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Take the folders in folders too; the tree is mirrored.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace results that exist.")] = False,
+    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave results that exist.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would be painted.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Paint photographs in a style.
+
+    [bold]Examples:[/bold]
+
+    stylize apply photo.jpg --style ink-wash
+
+    stylize apply holiday/ --style ukiyo-e -o prints/ --recursive
+
+    stylize apply photo.jpg --style painting.png -o result.png
+
+    curl -s URL | stylize apply - --style van-gogh -o - > result.png
+    """
+    if force and skip_existing:
+        raise UsageError("--force and --skip-existing contradict each other; choose one.")
+    name = bundled.style_file(style).stem
+    streaming = STREAM in inputs or output == STREAM
+    if streaming and len(inputs) > 1:
+        raise UsageError("With - there is one picture at a time; give only that one input.")
+    jobs, problems = ([], []) if streaming else plan_jobs(inputs, output, name, format, recursive)
+    if dry_run:
+        for job in jobs:
+            typer.echo(f"{job.source} -> {job.target}")
+        return _finish(problems, failed=len(problems))
+
+    from stylize.painting import Painter, PaintSettings  # torch comes with these
+    from stylize.styles import resolve_style
+
+    settings = PaintSettings(strength, size, quality, force, skip_existing)
+    painter = Painter(resolve_style(style), device, dtype, settings)
+    if streaming:
+        _stream(painter, inputs[0], output, format)
+    else:
+        failed = _work(painter, jobs, as_json, quiet)
+        _finish(problems, failed + len(problems))
+
+
+def _work(painter: "Painter", jobs: list[Job], as_json: bool, quiet: bool) -> int:
+    """Do the jobs, telling how it goes; the number that failed."""
+    failed = 0
+    with progress(quiet or len(jobs) < 2) as bar:
+        task = bar.add_task("Painting", total=len(jobs), note="")
+        for outcome in painter.work(jobs):
+            failed += outcome.status == "failed"
+            if as_json:
+                typer.echo(json.dumps(outcome.record(), ensure_ascii=False))
+            if outcome.error:
+                talk.print(outcome.error, markup=False)
+            elif not quiet and not as_json and len(jobs) < 2:
+                verb = "Kept" if outcome.status == "skipped" else "Painted"
+                talk.print(f"{verb} {outcome.job.target}", markup=False)
+            bar.advance(task)
+    if not quiet and len(jobs) > 1:
+        talk.print(f"{len(jobs) - failed} of {len(jobs)} pictures are ready.")
+    return failed
+
+
+def _finish(problems: list[str], failed: int) -> None:
+    for problem in problems:
+        talk.print(problem, markup=False)
+    if failed:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _stream(painter: "Painter", source: Path, output: Path | None, suffix: str | None) -> None:
+    """Paint one picture from stdin or to stdout."""
+    from stylize.images import encode_picture, read_picture, write_picture
+
+    picture = (
+        read_picture(sys.stdin.buffer.read(), "standard input") if source == STREAM else read_picture(source)
+    )
+    painted = painter.paint(picture)
+    quality = painter.settings.quality
+    if output is None or output == STREAM:
+        encode_picture(painted, sys.stdout.buffer, FORMATS[suffix or "png"], quality)
+        sys.stdout.buffer.flush()
+        return
+    job = Job(source, output)
+    if output.is_dir() or job.suffix not in FORMATS:
+        raise UsageError(f"For a picture from -, -o names a file that ends in one of {', '.join(FORMATS)}.")
+    if painter.is_done(job):
+        return
+    write_picture(painted, output, job.format_name, quality)

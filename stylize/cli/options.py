@@ -1,0 +1,12 @@
+"""Options that several commands share: the same flag means the same everywhere."""
+
+from typing import Annotated, Literal
+
+import typer
+
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+DtypeOption = Annotated[
+    Literal["auto", "fp32", "bf16", "fp16"], typer.Option(help="Precision of the network.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]

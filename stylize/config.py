@@ -1,0 +1,105 @@
+"""Settings of networks and training: frozen dataclasses that go to and from JSON."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, TypeVar
+
+from stylize.errors import WeightsError
+
+AdversarialForm = Literal["hinge", "bce", "lsgan"]
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Shape of the generator. Widths are channels at 1/2, 1/4 and 1/8 of the picture's size."""
+
+    half_width: int = 32
+    quarter_width: int = 64
+    eighth_width: int = 128
+    eighth_blocks: int = 4
+    quarter_blocks: int = 2
+    code_size: int = 128
+    attention_width: int = 64
+    attention_grid: int = 32
+    """Keys and values are pooled to at most this many cells a side; 0 leaves attention out."""
+
+    def __post_init__(self) -> None:
+        # A style file is untrusted: its configuration must not be able to ask for a huge network.
+        for field in fields(self):
+            value, most = getattr(self, field.name), 16 if field.name.endswith("blocks") else 1024
+            if not isinstance(value, int) or not 0 <= value <= most:
+                raise WeightsError(f"Generator setting {field.name} = {value!r} is not in 0..{most}.")
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """Shape of the discriminator: width of its first layer, and of the style code it judges by."""
+
+    width: int = 32
+    code_size: int = 128
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """The lambdas of the generator's objective; see `stylize.losses` for each term."""
+
+    adversarial: float = 0.5
+    content: float = 1.0
+    style: float = 3.0
+    tv: float = 0.05
+    cycle: float = 0.5
+    identity: float = 2.0
+    tone: float = 1.5
+    edge: float = 0.5
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides what a training run computes."""
+
+    steps: int = 4000
+    batch: int = 8
+    size: int = 192
+    generator_rate: float = 1e-3
+    discriminator_rate: float = 4e-4
+    final_rate: float = 0.03
+    """The learning rates fall along a cosine to this share of themselves."""
+    ema: float = 0.999
+    clip: float = 1.0
+    adversarial_form: AdversarialForm = "hinge"
+    adversarial_start: float = 0.1
+    """Share of the steps after which the discriminator joins in."""
+    style_ramp: float = 0.1
+    """Share of the steps over which the style weight rises to its full value."""
+    cycle_every: int = 4
+    seed: int = 0
+    weights: LossWeights = LossWeights()
+
+
+Config = TypeVar("Config", GeneratorConfig, DiscriminatorConfig, LossWeights, TrainConfig)
+
+
+def to_json(config: Any) -> str:
+    """The configuration as one JSON object."""
+    return json.dumps(asdict(config), sort_keys=True)
+
+
+def from_json(kind: type[Config], text: str) -> Config:
+    """Rebuild a configuration; unknown or ill-typed settings raise WeightsError by name."""
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise WeightsError("The configuration in the file is not valid JSON.") from error
+    return from_dict(kind, values)
+
+
+def from_dict(kind: type[Config], values: Any) -> Config:
+    """The same from a dictionary, nested ones included."""
+    if not isinstance(values, dict):
+        raise WeightsError("The configuration in the file is not an object.")
+    known = {field.name for field in fields(kind)}
+    if unknown := sorted(set(values) - known):
+        raise WeightsError(f"Unknown setting {unknown[0]!r} in the file's configuration.")
+    if kind is TrainConfig and "weights" in values:
+        values = {**values, "weights": from_dict(LossWeights, values["weights"])}
+    return kind(**values)

@@ -1,0 +1,66 @@
+"""Pictures for training: folders held decoded in memory, and random crops of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stylize.errors import StylizeError
+from stylize.images import read_rgb
+
+
+class PictureSet:
+    """A list of picture files, each decoded once (shorter side at most `side`) and kept as uint8."""
+
+    def __init__(self, paths: Sequence[Path], side: int = 512) -> None:
+        if not paths:
+            raise StylizeError("There are no pictures to train on; name a folder that holds some.")
+        self.paths = list(paths)
+        self.side = side
+        self._decoded: dict[int, Tensor] = {}
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """The picture as uint8 (3, H, W)."""
+        if index not in self._decoded:
+            self._decoded[index] = read_rgb(self.paths[index], shorter_side=self.side)
+        return self._decoded[index]
+
+    def crop(
+        self, index: int, size: int, random: torch.Generator, zoom: tuple[float, float] = (1.0, 1.0)
+    ) -> Tensor:
+        """A random square crop, half the time mirrored, as floats (3, size, size) in [0, 1].
+
+        The crop covers `size * z` pixels of the picture, z drawn log-uniformly from the range
+        `zoom` (below 1 enlarges), as far as the picture is large enough.
+        """
+        picture = self[index]
+        height, width = picture.shape[1:]
+        draw = torch.rand(4, generator=random).tolist()
+        factor = zoom[0] * (zoom[1] / zoom[0]) ** draw[0]
+        extent = min(round(size * factor), height, width)
+        top = round(draw[1] * (height - extent))
+        left = round(draw[2] * (width - extent))
+        crop = picture[:, top : top + extent, left : left + extent].float().div_(255)
+        if extent != size:
+            crop = resize(crop, size, size)
+        return crop.flip(-1) if draw[3] < 0.5 else crop
+
+
+def resize(picture: Tensor, height: int, width: int) -> Tensor:
+    """Antialiased bilinear resize of (3, H, W) floats."""
+    return F.interpolate(
+        picture[None], size=(height, width), mode="bilinear", antialias=True, align_corners=False
+    )[0]
+
+
+def centre_crop(picture: Tensor, size: int) -> Tensor:
+    """The largest centred square of (3, H, W) floats, resized to `size`."""
+    height, width = picture.shape[1:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return resize(picture[:, top : top + side, left : left + side], size, size)

@@ -1,0 +1,193 @@
+"""Picture files: reading every common kind into upright 8-bit sRGB, writing atomically."""
+
+import io
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from stylize.errors import PictureError
+from stylize.files import atomic_path
+from stylize.paths import FORMATS
+
+# Our own limit, checked from the header with a sentence of its own, takes the place of Pillow's.
+Image.MAX_IMAGE_PIXELS = None
+MAX_PIXELS = 200_000_000
+
+_WITH_ALPHA = {"PNG", "WEBP", "TIFF"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An upright picture: RGB (3, H, W) and, if it has one, alpha (H, W), both uint8; and its EXIF."""
+
+    rgb: Tensor
+    alpha: Tensor | None = None
+    exif: bytes = b""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.rgb.shape[2], self.rgb.shape[1]
+
+
+def read_picture(source: Path | bytes, name: str = "") -> Picture:
+    """Read a picture from a file or from its bytes, whatever its mode, turned upright.
+
+    Raises PictureError with one sentence for anything that is not a whole picture.
+    """
+    name = name or (str(source) if isinstance(source, Path) else "the picture")
+    image = _decode(source, name)
+    return Picture(_rgb_tensor(image), _alpha_tensor(image), _exif(image))
+
+
+def read_rgb(path: Path, shorter_side: int | None = None) -> Tensor:
+    """The picture as uint8 RGB (3, H, W), upright; reduced if its shorter side is longer."""
+    image = _decode(path, str(path))
+    if shorter_side and min(image.size) > shorter_side:
+        scale = shorter_side / min(image.size)
+        size = (round(image.width * scale), round(image.height * scale))
+        return _rgb_tensor(_to_rgb(image).resize(size, Image.Resampling.LANCZOS, reducing_gap=3))
+    return _rgb_tensor(image)
+
+
+def resize_picture(picture: Picture, longer_side: int) -> Picture:
+    """The picture with this longer side, proportions kept."""
+    scale = longer_side / max(picture.size)
+    size = (max(1, round(picture.size[0] * scale)), max(1, round(picture.size[1] * scale)))
+    rgb = to_image(picture.rgb).resize(size, Image.Resampling.LANCZOS)
+    alpha = None
+    if picture.alpha is not None:
+        small = Image.fromarray(picture.alpha.numpy()).resize(size, Image.Resampling.LANCZOS)
+        alpha = torch.from_numpy(np.array(small))
+    return Picture(_rgb_tensor(rgb), alpha, picture.exif)
+
+
+def to_image(rgb: Tensor) -> Image.Image:
+    """uint8 (3, H, W) -> Pillow picture."""
+    return Image.fromarray(rgb.permute(1, 2, 0).contiguous().numpy())
+
+
+def write_picture(picture: Picture, target: Path, format_name: str, quality: int) -> None:
+    """Write atomically. Raises PictureError if the place cannot be written."""
+    try:
+        with atomic_path(target) as temporary, temporary.open("wb") as file:
+            encode_picture(picture, file, format_name, quality)
+    except OSError as error:
+        reason = error.strerror or "the format does not take it"
+        raise PictureError(f"Cannot write {target}: {reason}; choose another place with -o.") from error
+
+
+def encode_picture(picture: Picture, file: BinaryIO, format_name: str, quality: int) -> None:
+    """Encode into an open file. Formats without alpha get the picture on white."""
+    image = to_image(picture.rgb)
+    if picture.alpha is not None:
+        image.putalpha(Image.fromarray(picture.alpha.numpy()))
+        if format_name not in _WITH_ALPHA:
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    options: dict[str, object] = {"exif": picture.exif} if picture.exif and format_name != "BMP" else {}
+    if format_name in {"JPEG", "WEBP"}:
+        options["quality"] = quality
+    if format_name == "JPEG" and quality >= 90:
+        options["subsampling"] = 0  # thin coloured strokes would bleed
+    image.save(file, format=format_name, **options)
+
+
+def save_grid(rows: Sequence[Sequence[Tensor]], target: Path) -> None:
+    """Write equal-sized uint8 pictures (3, H, W) as one PNG or JPEG sheet with thin white gaps."""
+    gap = 6
+    height, width = rows[0][0].shape[1:]
+    columns = max(len(row) for row in rows)
+    size = (columns * (width + gap) - gap, len(rows) * (height + gap) - gap)
+    sheet = Image.new("RGB", size, "white")
+    for y, row in enumerate(rows):
+        for x, picture in enumerate(row):
+            sheet.paste(to_image(picture), (x * (width + gap), y * (height + gap)))
+    with atomic_path(target) as temporary:
+        sheet.save(temporary, format=FORMATS[target.suffix.lower().lstrip(".")], quality=90)
+
+
+# -- decoding -------------------------------------------------------------------------------------
+
+
+def _decode(source: Path | bytes, name: str) -> Image.Image:
+    """Open, check the size, decode and turn upright."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd metadata is no concern of the user's
+            image = Image.open(source if isinstance(source, Path) else io.BytesIO(source))
+            if image.width * image.height > MAX_PIXELS:
+                raise PictureError(
+                    f"{name} has {image.width} x {image.height} pixels; the limit is "
+                    f"{MAX_PIXELS // 1_000_000} megapixels, so make it smaller first."
+                )
+            image.load()
+            return ImageOps.exif_transpose(image)
+    except FileNotFoundError:
+        raise PictureError(f"There is no file {name}; check the path.") from None
+    except PermissionError:
+        raise PictureError(f"{name} may not be read; change its permissions.") from None
+    except IsADirectoryError:
+        raise PictureError(f"{name} is a folder, not a picture.") from None
+    except UnidentifiedImageError:
+        raise PictureError(f"{name} is not a picture that can be read; convert it to PNG or JPEG.") from None
+    except MemoryError:
+        raise PictureError(f"{name} does not fit into memory; make it smaller first.") from None
+    except (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, EOFError) as error:
+        # Pillow's decoders raise all of these for damaged files.
+        raise PictureError(f"{name} is damaged or cut off; get a whole copy of it.") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode to 8-bit sRGB; an embedded colour profile is applied."""
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _deep_to_8_bit(image)
+    if image.mode in {"P", "PA"}:
+        image = image.convert("RGBA")
+    if (profile := image.info.get("icc_profile")) and image.mode in {"RGB", "RGBA", "CMYK", "L"}:
+        try:
+            opaque = image.convert("RGB") if image.mode == "RGBA" else image
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(
+                opaque, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
+            if converted is not None:
+                return converted
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            pass  # a damaged profile: the plain conversion is the best guess
+    return image.convert("RGB")
+
+
+def _deep_to_8_bit(image: Image.Image) -> Image.Image:
+    """16-bit integers, and floats in [0, 1] or wider, to 8-bit grey."""
+    values = np.nan_to_num(np.array(image, dtype=np.float64))
+    if image.mode == "F":
+        top = 1.0 if values.max(initial=0) <= 1 else 255.0
+    else:
+        top = 65535.0
+    return Image.fromarray((values / top * 255).round().clip(0, 255).astype(np.uint8))
+
+
+def _rgb_tensor(image: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(_to_rgb(image))).permute(2, 0, 1).contiguous()
+
+
+def _alpha_tensor(image: Image.Image) -> Tensor | None:
+    if not image.has_transparency_data:
+        return None
+    return torch.from_numpy(np.array(image.convert("RGBA").getchannel("A")))
+
+
+def _exif(image: Image.Image) -> bytes:
+    """EXIF without the orientation that has been applied; nothing if it cannot be written again."""
+    try:
+        exif = image.getexif()
+        return exif.tobytes() if len(exif) else b""
+    except Exception:  # any damage in metadata must not cost the picture
+        return b""

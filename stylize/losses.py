@@ -1,0 +1,141 @@
+"""The losses of the generator and the discriminator: pure functions of tensors, means over the batch.
+
+Pictures are (N, 3, H, W) in [0, 1]; features (N, C, H, W); every loss is a scalar in fp32.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stylize.config import AdversarialForm
+from stylize.statistics import gram_matrix, instance_normalise, low_pass_luminance, mean_and_std
+from stylize.tensors import luminance
+
+
+def discriminator_loss(real: Tensor, fake: Tensor, form: AdversarialForm = "hinge") -> Tensor:
+    """What the discriminator minimises, from score maps of any shape.
+
+    hinge: E max(0, 1 - D(real)) + E max(0, 1 + D(fake))      (Lim & Ye, 2017, arXiv:1705.02894)
+    bce:   E -log s(D(real)) + E -log(1 - s(D(fake)))         (Goodfellow et al., 2014, arXiv:1406.2661)
+    lsgan: E (D(real) - 1)^2 + E D(fake)^2                    (Mao et al., 2017, arXiv:1611.04076)
+    """
+    real, fake = real.float(), fake.float()
+    if form == "hinge":
+        return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+    if form == "bce":
+        return F.softplus(-real).mean() + F.softplus(fake).mean()
+    if form == "lsgan":
+        return (real - 1).square().mean() + fake.square().mean()
+    raise ValueError(f"unknown adversarial form {form!r}: use hinge, bce or lsgan")
+
+
+def adversarial_loss(fake: Tensor, form: AdversarialForm = "hinge") -> Tensor:
+    """What the generator minimises: -E D(fake); for bce -E log s(D(fake)) (non-saturating); for lsgan
+    E (D(fake) - 1)^2. Papers as in `discriminator_loss`."""
+    fake = fake.float()
+    if form == "hinge":
+        return -fake.mean()
+    if form == "bce":
+        return F.softplus(-fake).mean()
+    if form == "lsgan":
+        return (fake - 1).square().mean()
+    raise ValueError(f"unknown adversarial form {form!r}: use hinge, bce or lsgan")
+
+
+def content_loss(output: Tensor, content: Tensor) -> Tensor:
+    """E (IN(F(output)) - IN(F(content)))^2 over one layer's features: 0 for equal, about 2 for unrelated.
+
+    The perceptual loss of Johnson et al., 2016 (arXiv:1603.08155) on instance-normalised features
+    (Huang et al., 2018, arXiv:1804.04732), so that the photograph's palette is not held on to.
+    """
+    return (instance_normalise(output) - instance_normalise(content)).square().mean()
+
+
+def gram_loss(output: Tensor, target: Tensor) -> Tensor:
+    """E ||G(output) - target||^2_F / ||target||^2_F, with target Gram matrices (N, C, C).
+
+    Gatys et al., 2016 (arXiv:1508.06576); divided by the target's norm so that layers weigh alike.
+    """
+    error = (gram_matrix(output) - target).square().sum(dim=(1, 2))
+    return (error / target.square().sum(dim=(1, 2)).clamp_min(1e-8)).mean()
+
+
+def moment_loss(output: Tensor, mean: Tensor, std: Tensor, mean_spread: Tensor, std_spread: Tensor) -> Tensor:
+    """E |mu(output) - mean| / s_mu + E |sigma(output) - std| / s_sigma, over channels.
+
+    The mean/std style loss of AdaIN (Huang & Belongie, 2017, arXiv:1703.06868), with two changes:
+    each statistic is divided by its spread over many works (the last two arguments), so that quiet
+    channels count as much as loud ones, and the absolute value keeps outliers from ruling.
+    All arguments after the first are (N, C) or (C,).
+    """
+    mu, sigma = mean_and_std(output)
+    return ((mu - mean) / mean_spread).abs().mean() + ((sigma - std) / std_spread).abs().mean()
+
+
+def total_variation(picture: Tensor) -> Tensor:
+    """E |x[i+1, j] - x[i, j]| + E |x[i, j+1] - x[i, j]|: rough pictures cost more.
+
+    Rudin et al., 1992; anisotropic form.
+    """
+    picture = picture.float()
+    down = (picture[..., 1:, :] - picture[..., :-1, :]).abs().mean()
+    right = (picture[..., :, 1:] - picture[..., :, :-1]).abs().mean()
+    return down + right
+
+
+def cycle_loss(there_and_back: Tensor, picture: Tensor) -> Tensor:
+    """E |F(G(x)) - x|: a picture painted and turned back is the picture (Zhu et al., 2017, arXiv:1703.10593)."""
+    return (there_and_back.float() - picture.float()).abs().mean()
+
+
+def identity_loss(output: Tensor, picture: Tensor) -> Tensor:
+    """E |G(x) - x| for x already in the style asked for (Taigman et al., 2017, arXiv:1611.02200)."""
+    return (output.float() - picture.float()).abs().mean()
+
+
+def tone_target(content: Tensor, style_quantiles: Tensor, cell: int = 8) -> Tensor:
+    """The content's low-pass luminance with the tonal distribution of the style.
+
+    Histogram matching: what is lighter stays lighter, but as much of the picture becomes paper or
+    ink as in the works. `style_quantiles` is (N, Q), from `quantiles` of their low-pass luminance.
+    """
+    tone = low_pass_luminance(content, cell)
+    n, _, height, width = tone.shape
+    rank = tone.flatten(1).argsort(dim=1).argsort(dim=1).float()
+    place = rank / max(height * width - 1, 1) * (style_quantiles.shape[1] - 1)
+    below = place.floor().long().clamp_max(style_quantiles.shape[1] - 2)
+    low, high = style_quantiles.gather(1, below), style_quantiles.gather(1, below + 1)
+    return (low + (high - low) * (place - below)).view(n, 1, height, width)
+
+
+def tone_loss(output: Tensor, target: Tensor, cell: int = 8) -> Tensor:
+    """E |low-pass luminance(output) - target|, with the target from `tone_target`."""
+    return (low_pass_luminance(output, cell) - target).abs().mean()
+
+
+def edge_map(picture: Tensor) -> Tensor:
+    """Sobel gradient magnitude of luminance: (N, 3, H, W) -> (N, 1, H - 2, W - 2)."""
+    kernel = picture.new_tensor([[1, 0, -1], [2, 0, -2], [1, 0, -1]], dtype=torch.float32) / 4
+    kernels = torch.stack([kernel, kernel.T])[:, None]
+    gradient = F.conv2d(luminance(picture.float()), kernels)
+    return (gradient.square().sum(dim=1, keepdim=True) + 1e-6).sqrt()
+
+
+def edge_loss(output: Tensor, content: Tensor) -> Tensor:
+    """1 - correlation of the edge maps of output and content, mean over full and half size.
+
+    Outlines stay where they are; how strong they are on the whole is the style's choice.
+    """
+    losses = []
+    for _ in range(2):
+        ours, theirs = (instance_normalise(edge_map(x)) for x in (output, content))
+        losses.append(1 - (ours * theirs).mean())
+        output, content = F.avg_pool2d(output, 2), F.avg_pool2d(content, 2)
+    return torch.stack(losses).mean()
+
+
+def mean_over_scales(losses: Sequence[Tensor]) -> Tensor:
+    """The mean of one loss per scale."""
+    return torch.stack(list(losses)).mean()

@@ -1,0 +1,199 @@
+"""Weight files: safetensors that carry their configuration, checked before any memory is taken.
+
+Three kinds, told apart by the `kind` in their metadata:
+
+* base - a generator and its style encoder;
+* style - a style code and its card; either for a named base, or with networks of its own;
+* perceptual - the compact perceptual network.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from stylize.cards import StyleCard
+from stylize.config import GeneratorConfig, from_json, to_json
+from stylize.encoder import StyleEncoder, moments_size
+from stylize.errors import WeightsError
+from stylize.files import atomic_path
+from stylize.generator import Generator
+from stylize.perceptual import CompactVGG
+
+FORMAT_VERSION = "1"
+
+
+@dataclass
+class Base:
+    """A generator and the encoder that makes codes for it. `identity` names these very weights."""
+
+    generator: Generator
+    encoder: StyleEncoder
+    identity: str
+
+
+@dataclass
+class Style:
+    """A style code (1, code_size) with its card, and the base that understands it.
+
+    `base` holds the networks if the style carries its own; `base_identity` names the one it needs.
+    """
+
+    code: Tensor
+    card: StyleCard
+    base_identity: str
+    base: Base | None = None
+
+
+def new_base(config: GeneratorConfig) -> Base:
+    """A base with fresh weights."""
+    with torch.device("meta"):
+        inputs = moments_size(CompactVGG())
+    return Base(Generator(config), StyleEncoder(inputs, config.code_size), "")
+
+
+def save_base(path: Path, base: Base) -> None:
+    """Write a base in fp16 and give it its identity."""
+    tensors = _base_tensors(base)
+    base.identity = _identity(tensors)
+    _save(path, "base", tensors, {"generator": to_json(base.generator.config), "identity": base.identity})
+
+
+def load_base(path: Path) -> Base:
+    """Read a base. Raises WeightsError for anything that is not one."""
+    with _Checked(path, "base") as file:
+        return file.base()
+
+
+def save_style(path: Path, style: Style) -> None:
+    """Write a style, with its networks if it carries its own."""
+    tensors = {"code": style.code.detach().float().reshape(1, -1)}
+    metadata = {"card": style.card.to_json()}
+    if style.base is not None:
+        networks = _base_tensors(style.base)
+        style.base_identity = _identity(networks)
+        tensors |= networks
+        metadata["generator"] = to_json(style.base.generator.config)
+    _save(path, "style", tensors, {**metadata, "identity": style.base_identity})
+
+
+def load_style(path: Path) -> Style:
+    """Read a style. Raises WeightsError for anything that is not one."""
+    with _Checked(path, "style") as file:
+        base = file.base(extra={"code"}) if "generator" in file.metadata else None
+        size = base.generator.config.code_size if base else None
+        code = file.tensor("code", (1, size) if size else None)
+        if code.ndim != 2 or len(code) != 1:
+            raise file.fault("its style code has the wrong shape")
+        return Style(code, file.card(), file.metadata.get("identity", ""), base)
+
+
+def load_perceptual(path: Path) -> CompactVGG:
+    """Read the compact perceptual network, frozen."""
+    network = CompactVGG()
+    with _Checked(path, "perceptual") as file:
+        file.fill({"": network}, set())
+    return network.requires_grad_(False).eval()
+
+
+def _base_tensors(base: Base) -> dict[str, Tensor]:
+    """Networks in fp16; the encoder's calibration stays fp32, its small spreads would underflow."""
+    tensors: dict[str, Tensor] = {}
+    for part in ("generator", "encoder"):
+        network: nn.Module = getattr(base, part)
+        buffers = {name for name, _ in network.named_buffers()}
+        for name, tensor in network.state_dict().items():
+            kept = tensor.detach().float() if name in buffers else tensor.detach().half()
+            tensors[f"{part}.{name}"] = kept.contiguous()
+    return tensors
+
+
+def _identity(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _save(path: Path, kind: str, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    header = {"format": "pt", "format_version": FORMAT_VERSION, "kind": kind, **metadata}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata=header)
+
+
+class _Checked:
+    """An open weights file whose claims are verified against its header before tensors are read."""
+
+    def __init__(self, path: Path, kind: str) -> None:
+        self.path = path
+        if path.suffix in {".pth", ".pt", ".ckpt", ".bin", ".pkl"}:
+            raise self.fault("it is a pickle, which can run code; only .safetensors files are loaded")
+        try:
+            self._open = safe_open(path, "pt")
+            self._file = self._open.__enter__()
+        except FileNotFoundError:
+            raise WeightsError(f"There is no file {path}; check the path.") from None
+        except (SafetensorError, OSError) as error:
+            raise self.fault("it is no safetensors file, or it is damaged") from error
+        self.metadata: dict[str, str] = self._file.metadata() or {}
+        if self.metadata.get("kind") != kind:
+            raise self.fault(f"it is no {kind} file of stylize")
+        if self.metadata.get("format_version") != FORMAT_VERSION:
+            raise self.fault("it has another format version; update stylize or get a newer file")
+
+    def __enter__(self) -> "_Checked":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.__exit__(None, None, None)
+
+    def fault(self, reason: str) -> WeightsError:
+        return WeightsError(f"Cannot use {self.path}: {reason}.")
+
+    def tensor(self, name: str, shape: tuple[int, ...] | None = None) -> Tensor:
+        """One tensor in fp32, its shape checked first, its values checked to be finite."""
+        if name not in self._file.keys():  # noqa: SIM118 - the handle is no mapping
+            raise self.fault(f"the tensor {name} is missing")
+        found = tuple(self._file.get_slice(name).get_shape())
+        if shape is not None and found != shape:
+            raise self.fault(f"the tensor {name} has shape {found} instead of {shape}")
+        if sum(found) > 4096 and shape is None:
+            raise self.fault(f"the tensor {name} is too large")
+        tensor = self._file.get_tensor(name).float()
+        if not torch.isfinite(tensor).all():
+            raise self.fault(f"the tensor {name} holds values that are not finite")
+        return tensor
+
+    def fill(self, networks: Mapping[str, nn.Module], extra: set[str]) -> None:
+        """Load networks, each under its prefix; missing or unexpected tensors are refused."""
+        expected = {
+            (f"{prefix}.{name}" if prefix else name): tensor
+            for prefix, network in networks.items()
+            for name, tensor in network.state_dict().items()
+        }
+        if unknown := sorted(set(self._file.keys()) - set(expected) - extra):
+            raise self.fault(f"it holds an unexpected tensor, {unknown[0]}")
+        for full_name, target in expected.items():
+            with torch.no_grad():
+                target.copy_(self.tensor(full_name, tuple(target.shape)))
+
+    def base(self, extra: set[str] = frozenset()) -> Base:  # pyright: ignore[reportArgumentType]
+        """The generator and encoder that the file's configuration describes."""
+        base = new_base(from_json(GeneratorConfig, self.metadata.get("generator", "")))
+        self.fill({"generator": base.generator, "encoder": base.encoder}, set(extra))
+        base.generator.requires_grad_(False).eval()
+        base.encoder.requires_grad_(False).eval()
+        base.identity = self.metadata.get("identity", "")
+        return base
+
+    def card(self) -> StyleCard:
+        """The style card in the metadata."""
+        try:
+            return StyleCard.from_json(self.metadata["card"])
+        except (KeyError, ValueError) as error:
+            raise self.fault("its style card is missing or damaged") from error

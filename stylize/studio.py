@@ -1,0 +1,97 @@
+"""From the wishes of `stylize train` to a trained style: data, networks, run, files."""
+
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from stylize import bundled
+from stylize.cards import StyleCard
+from stylize.config import GeneratorConfig, TrainConfig
+from stylize.dataset import PictureSet
+from stylize.errors import UsageError, WeightsError
+from stylize.fitting import RunFolder, export, fit
+from stylize.library import PHOTOGRAPH, StyleLibrary
+from stylize.model import load_base, load_perceptual
+from stylize.paths import find_pictures
+from stylize.perceptual import VGG19, LossNetwork
+from stylize.training import Terms, Trainer
+
+_PHOTOGRAPHS_AS_STYLE = 200
+"""So many photographs describe the style *photograph*."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `stylize train` was asked for."""
+
+    works: Sequence[Path]
+    content: Path
+    name: str
+    folder: Path
+    config: TrainConfig
+    generator: GeneratorConfig
+    from_scratch: bool = False
+    perceptual: str = "bundled"
+    hold_out: int = 20
+    cards: Path | None = None
+
+
+def train(plan: Plan, on_step: Callable[[int, Terms, float], None]) -> tuple[bool, list[Path]]:
+    """Run the plan. Returns whether it was finished, and the files that it wrote."""
+    groups = works_by_style(plan.works, plan.name)
+    photos = content_photos(plan.content, plan.hold_out)
+    several = len(groups) > 1
+    some = photos.paths[:: max(1, len(photos) // _PHOTOGRAPHS_AS_STYLE)]
+    groups[PHOTOGRAPH] = PictureSet(some, side=photos.side)
+    cards = read_cards(plan.cards) if plan.cards else {}
+
+    compact = load_perceptual(bundled.perceptual_path()).to(memory_format=torch.channels_last)
+    losses_from = LossNetwork(compact, load_vgg(plan.perceptual)).requires_grad_(False)
+    library = StyleLibrary(groups, compact, losses_from)
+    start = None if plan.from_scratch else load_base(bundled.base_path())
+    shape = start.generator.config if start else plan.generator
+    trainer = Trainer(plan.config, shape, photos, library, compact, losses_from, start)
+    finished = fit(trainer, RunFolder(plan.folder), on_step=on_step)
+    return finished, export(trainer, plan.folder, cards, alone=None if several else plan.name)
+
+
+def works_by_style(works: Sequence[Path], name: str) -> dict[str, PictureSet]:
+    """One style per folder, named after it, if there are several; else one style called `name`."""
+    folders = [path for path in works if path.is_dir()]
+    if len(folders) == len(works) > 1:
+        names = [folder.resolve().name for folder in folders]
+        if len(set(names)) < len(names) or PHOTOGRAPH in names:
+            raise UsageError(f"Each folder names a style: give them different names, none {PHOTOGRAPH!r}.")
+        return {n: PictureSet(find_pictures([f])) for n, f in zip(names, folders, strict=True)}
+    return {name: PictureSet(find_pictures(works))}
+
+
+def content_photos(folder: Path, hold_out: int) -> PictureSet:
+    """The photographs to train on, every `hold_out`-th left out."""
+    paths = find_pictures([folder])
+    return PictureSet([p for i, p in enumerate(paths) if not hold_out or i % hold_out], side=384)
+
+
+def load_vgg(choice: str) -> VGG19 | None:
+    """A VGG19 from a safetensors file; None for "bundled"."""
+    if choice == "bundled":
+        return None
+    network = VGG19()
+    try:
+        network.load_torchvision({k: v.float() for k, v in load_file(choice).items()})
+    except Exception as error:
+        raise WeightsError(f"{choice} is no VGG19 in safetensors with torchvision's layer names.") from error
+    return network.to(memory_format=torch.channels_last)
+
+
+def read_cards(path: Path) -> dict[str, StyleCard]:
+    """Style cards from a TOML file with one table per style."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return {name: StyleCard(name=name, **table) for name, table in tables.items()}
+    except (OSError, tomllib.TOMLDecodeError, TypeError) as error:
+        raise UsageError(f"Cannot read the style cards in {path}: {error}.") from error

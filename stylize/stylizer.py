@@ -1,0 +1,111 @@
+"""Painting with a trained base: padding, device, precision and strength, uint8 in and out."""
+
+import torch
+from torch import Tensor
+
+from stylize.encoder import ENCODER_LAYERS, moments_vector
+from stylize.errors import UsageError
+from stylize.generator import STRIDE, Modulation
+from stylize.model import Base
+from stylize.perceptual import CompactVGG, fit_to_network
+from stylize.tensors import reflect_pad, to_float, to_uint8
+
+MARGIN = 16
+"""Mirrored pixels around a picture, so that the convolutions' zero padding stays out of it."""
+
+_SMALLEST = 64
+"""Padded sides are at least this, so that instance statistics mean something."""
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(wanted: str) -> torch.device:
+    """`auto` (CUDA, then MPS, then CPU) or a device by name; UsageError if it is not there."""
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise UsageError(f"Unknown device {wanted!r}; use auto, cpu, cuda, cuda:N or mps.") from None
+    missing = (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()) or (
+        device.type == "mps" and not torch.backends.mps.is_available()
+    )
+    if missing or device.type not in {"cpu", "cuda", "mps"}:
+        raise UsageError(f"The device {wanted} is not available here; use --device cpu or auto.")
+    return device
+
+
+def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
+    """`auto` is fp16 on CUDA, bf16 on CPUs that multiply in it, fp32 elsewhere."""
+    if wanted != "auto":
+        if wanted == "fp16" and device.type == "cpu":
+            raise UsageError("fp16 is slow on CPUs; use --dtype bf16 or fp32 with --device cpu.")
+        return _DTYPES[wanted]
+    if device.type == "cuda":
+        return torch.float16
+    if device.type == "cpu" and getattr(torch.cpu, "_is_avx512_bf16_supported", bool)():
+        return torch.bfloat16
+    return torch.float32
+
+
+class Stylizer:
+    """A base on a device, ready to paint."""
+
+    def __init__(self, base: Base, perceptual: CompactVGG, device: torch.device, dtype: torch.dtype) -> None:
+        self.base = base
+        self.perceptual = perceptual
+        self.device = device
+        self.dtype = dtype
+        self.generator = base.generator.to(device, dtype, memory_format=torch.channels_last)
+        # Codes are few and cheap: the expansion stays exact.
+        self.generator.expansion.to(torch.float32)
+
+    def encode(self, picture: Tensor) -> Tensor:
+        """The style code (1, code_size) of a painting or photograph, uint8 (3, H, W)."""
+        return encode_style(self.base, self.perceptual, picture)
+
+    def paint(self, picture: Tensor, code: Tensor, strength: float = 1.0) -> Tensor:
+        """Paint uint8 RGB (3, H, W) in the style of a code (1, code_size); same form and size.
+
+        Below strength 1 the code moves towards that of the photograph itself.
+        """
+        if strength != 1:
+            code = torch.lerp(self.encode(picture), code, strength)
+        with torch.inference_mode():
+            modulation = self.generator.expand(code.to(self.device))
+            padded, top, left = _pad(to_float(picture)[None])
+            painted = self._run(padded, modulation)
+            height, width = picture.shape[1:]
+            return to_uint8(painted[0, :, top : top + height, left : left + width]).cpu()
+
+    def _run(self, picture: Tensor, modulation: Modulation) -> Tensor:
+        """One pass; a half-precision overflow is mended by a second one in fp32."""
+        moved = picture.to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
+        painted = self.generator(moved, modulation)
+        if self.dtype == torch.float16 and not torch.isfinite(painted).all():
+            self.generator.float()
+            painted = self.generator(moved.float(), modulation)
+            self.generator.to(self.dtype)
+            self.generator.expansion.float()
+        return painted
+
+
+def encode_style(base: Base, perceptual: CompactVGG, picture: Tensor) -> Tensor:
+    """The style code (1, code_size) of a uint8 picture (3, H, W), seen at a shorter side of 512."""
+    with torch.inference_mode():
+        seen = fit_to_network(to_float(picture)[None], shorter_side=512)
+        return base.encoder(moments_vector(perceptual(seen, ENCODER_LAYERS)))
+
+
+def _pad(picture: Tensor) -> tuple[Tensor, int, int]:
+    """Mirror-pad (1, 3, H, W) by a margin, up to whole strides; also the margin's top and left."""
+    height, width = picture.shape[-2:]
+    extra_y, extra_x = (_padded_side(side) - side for side in (height, width))
+    top, left = extra_y // 2, extra_x // 2
+    return reflect_pad(picture, left, extra_x - left, top, extra_y - top), top, left
+
+
+def _padded_side(side: int) -> int:
+    return max(_SMALLEST, -(-(side + 2 * MARGIN) // STRIDE) * STRIDE)

@@ -1,0 +1,312 @@
+"""Training: generator and discriminator by turns, with an EMA of the generator and exact resume."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from stylize import losses
+from stylize.config import DiscriminatorConfig, GeneratorConfig, TrainConfig, to_json
+from stylize.dataset import PictureSet
+from stylize.discriminator import Discriminator
+from stylize.encoder import ENCODER_LAYERS, StyleEncoder, StyleStatistics, moments_size, moments_vector
+from stylize.errors import StylizeError
+from stylize.files import atomic_path
+from stylize.generator import Generator
+from stylize.library import PHOTOGRAPH, StyleDraw, StyleLibrary
+from stylize.model import Base
+from stylize.perceptual import CompactVGG, Features, LossNetwork
+
+CONTENT_LAYERS = {"relu2_1": 0.25, "relu3_1": 0.5, "relu3_4": 1.0, "relu4_1": 1.0}
+"""Layers of the content loss and their shares; a layer that the loss network lacks is left out."""
+
+CONTENT_ZOOM = (0.5, 2.0)
+"""Photographs are seen from twice enlarged, like a large print, to half size."""
+
+Terms = dict[str, float]
+
+
+class Painter(nn.Module):
+    """The part that is kept: style encoder and generator."""
+
+    def __init__(self, config: GeneratorConfig, network: CompactVGG) -> None:
+        super().__init__()
+        self.generator = Generator(config)
+        self.encoder = StyleEncoder(moments_size(network), config.code_size)
+
+    def forward(self, picture: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
+        """Paint (N, 3, H, W) in the style of moment vectors (N, D); also return the codes."""
+        code = self.encoder(vector)
+        return self.generator(picture, self.generator.expand(code)), code
+
+
+@dataclass
+class Batch:
+    """One step's data: photographs, a style for each, and crops of real works in those styles."""
+
+    photos: Tensor
+    works: Tensor
+    vectors: Tensor
+    targets: StyleStatistics
+
+
+class Trainer:
+    """Networks, optimisers and data of a run. `step` advances it; `save` and `load` keep it exact."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        generator_config: GeneratorConfig,
+        photos: PictureSet,
+        library: StyleLibrary,
+        encoder_network: CompactVGG,
+        loss_network: LossNetwork,
+        start: Base | None = None,
+    ) -> None:
+        torch.manual_seed(config.seed)
+        self.config = config
+        self.photos = photos
+        self.library = library
+        self.encoder_network = encoder_network
+        self.loss_network = loss_network
+        self.painter = Painter(generator_config, encoder_network).to(memory_format=torch.channels_last)
+        if start is None:
+            self.painter.encoder.calibrate(library.vectors)
+        else:
+            self.painter.generator.load_state_dict(start.generator.state_dict())
+            self.painter.encoder.load_state_dict(start.encoder.state_dict())
+        self.ema = Painter(generator_config, encoder_network).to(memory_format=torch.channels_last)
+        self.ema.load_state_dict(self.painter.state_dict())
+        self.ema.requires_grad_(False)
+        self.discriminator = Discriminator(DiscriminatorConfig(code_size=generator_config.code_size))
+        self.generator_adam = torch.optim.Adam(
+            self.painter.parameters(), config.generator_rate, betas=(0.5, 0.99)
+        )
+        self.discriminator_adam = torch.optim.Adam(
+            self.discriminator.parameters(), config.discriminator_rate, betas=(0.5, 0.99)
+        )
+        self.spreads = _spreads(library.statistics)
+        self.steps_done = 0
+
+    # -- one step ---------------------------------------------------------------------------------
+
+    def step(self) -> Terms:
+        """One update of the generator and, once it has joined, one of the discriminator."""
+        batch = self._batch()
+        self._set_rates()
+        progress = self.steps_done / self.config.steps
+        judged = progress >= self.config.adversarial_start and self.config.weights.adversarial > 0
+        with torch.autocast("cpu", torch.bfloat16):
+            painted, codes = self.painter(batch.photos, batch.vectors)
+            terms = self._generator_terms(batch, painted, codes, judged)
+        total = torch.stack([weight * term for weight, term in terms.values()]).sum()
+        self._update(self.generator_adam, total, self.painter)
+        self._update_ema()
+        report = {name: term.item() for name, (_, term) in terms.items()}
+        if judged:
+            report |= self._discriminator_step(batch, painted.detach(), codes.detach())
+        self.steps_done += 1
+        return report
+
+    def _batch(self) -> Batch:
+        """The data of this step. It depends on seed and step alone, so a resumed run sees the same."""
+        random = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.steps_done)
+        size, count = self.config.size, self.config.batch
+        chosen = torch.randint(len(self.photos), (count,), generator=random).tolist()
+        photos = torch.stack([self.photos.crop(i, size, random, CONTENT_ZOOM) for i in chosen])
+        draws = [self.library.draw(random) for _ in range(count)]
+        works = torch.stack([self.library.crop(draw, size, random) for draw in draws])
+        photos = self._swap_for_way_back(photos, draws, size, random)
+        return Batch(
+            photos.contiguous(memory_format=torch.channels_last),
+            works.contiguous(memory_format=torch.channels_last),
+            torch.cat([self.library.vector(draw) for draw in draws]),
+            StyleStatistics.concatenate([self.library.target(draw) for draw in draws]),
+        )
+
+    def _swap_for_way_back(
+        self, photos: Tensor, draws: list[StyleDraw], size: int, random: torch.Generator
+    ) -> Tensor:
+        """Where the style drawn is *photograph*, paint from a work: the way back."""
+        for i, draw in enumerate(draws):
+            if draw.group == PHOTOGRAPH:
+                photos[i] = self.library.crop(self.library.draw(random), size, random)
+        return photos
+
+    def _generator_terms(
+        self, batch: Batch, painted: Tensor, codes: Tensor, judged: bool
+    ) -> dict[str, tuple[float, Tensor]]:
+        """The terms of the objective with their weights at this step."""
+        weights, config = self.config.weights, self.config
+        features = self.loss_network(painted)
+        with torch.no_grad():
+            content = self.loss_network(batch.photos)
+        ramp = min(1.0, (self.steps_done + 1) / max(1.0, config.style_ramp * config.steps))
+        tone = losses.tone_target(batch.photos, batch.targets.tones)
+        terms = {
+            "content": (weights.content, content_term(features, content)),
+            "style": (weights.style * ramp, self._style_term(features, batch.targets)),
+            "tone": (weights.tone, losses.tone_loss(painted, tone)),
+            "edge": (weights.edge, losses.edge_loss(painted, batch.photos)),
+            "tv": (weights.tv, losses.total_variation(painted)),
+            "identity": (weights.identity, self._identity_term(batch)),
+        }
+        if judged:
+            terms["adversarial"] = (weights.adversarial, self._adversarial_term(painted, codes))
+            if self.steps_done % config.cycle_every == 0:
+                terms["cycle"] = (weights.cycle, self._cycle_term(batch, painted))
+        return terms
+
+    def _style_term(self, features: Features, targets: StyleStatistics) -> Tensor:
+        """Gram and moment losses, mean over layers."""
+        parts = []
+        for name, x in features.items():
+            parts.append(losses.gram_loss(x, targets.grams[name]))
+            parts.append(losses.moment_loss(x, *targets.moments[name], *self.spreads[name]))
+        return torch.stack(parts).sum() / len(features)
+
+    def _identity_term(self, batch: Batch) -> Tensor:
+        """A photograph in its own style stays as it is; one picture of the batch is enough."""
+        photo = batch.photos[:1]
+        back, _ = self.painter(photo, self._own_vector(photo))
+        return losses.identity_loss(back, photo)
+
+    def _cycle_term(self, batch: Batch, painted: Tensor) -> Tensor:
+        """Two of the painted pictures, turned back into the photographs that they were."""
+        photos = batch.photos[:2]
+        back, _ = self.painter(painted[:2], self._own_vector(photos))
+        return losses.cycle_loss(back, photos)
+
+    def _own_vector(self, photo: Tensor) -> Tensor:
+        with torch.no_grad():
+            return moments_vector(self.encoder_network(photo, ENCODER_LAYERS))
+
+    def _adversarial_term(self, painted: Tensor, codes: Tensor) -> Tensor:
+        """Realism and style score of the painted pictures, mean over scales."""
+        self.discriminator.requires_grad_(False)
+        features = self.discriminator.features(painted)
+        scores = self.discriminator.realism_scores(features)
+        scores += self.discriminator.style_scores(features, codes.detach())
+        self.discriminator.requires_grad_(True)
+        return losses.mean_over_scales(
+            [losses.adversarial_loss(score, self.config.adversarial_form) for score in scores]
+        )
+
+    def _discriminator_step(self, batch: Batch, painted: Tensor, codes: Tensor) -> Terms:
+        """Real works against painted pictures; for style also against real works with another's code."""
+        form, judge = self.config.adversarial_form, self.discriminator
+        real, fake, codes = _translate(batch.works), _translate(painted), codes.float()
+        with torch.autocast("cpu", torch.bfloat16):
+            of_real, of_fake = judge.features(real), judge.features(fake)
+            realism = zip(judge.realism_scores(of_real), judge.realism_scores(of_fake), strict=True)
+            style = zip(
+                judge.style_scores(of_real, codes),
+                judge.style_scores(of_fake, codes),
+                judge.style_scores(of_real, codes.roll(1, 0)),
+                strict=True,
+            )
+            parts = [losses.discriminator_loss(r, f, form) for r, f in realism]
+            for own, faked, other in style:
+                negatives = torch.cat([faked, other])
+                parts.append(losses.discriminator_loss(own, negatives, form))
+        loss = losses.mean_over_scales(parts)
+        self._update(self.discriminator_adam, loss, judge)
+        return {"discriminator": loss.item()}
+
+    def _update(self, adam: torch.optim.Optimizer, loss: Tensor, network: nn.Module) -> None:
+        adam.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(network.parameters(), self.config.clip)
+        # A step with a non-finite gradient would ruin the weights for good; leave it out.
+        if torch.isfinite(norm):
+            adam.step()
+
+    def _update_ema(self) -> None:
+        """Average of the weights, shorter at first so that the start is forgotten."""
+        decay = min(self.config.ema, (1 + self.steps_done) / (10 + self.steps_done))
+        with torch.no_grad():
+            ours, theirs = dict(self.painter.named_parameters()), dict(self.ema.named_parameters())
+            torch._foreach_lerp_([theirs[k] for k in ours], list(ours.values()), 1 - decay)
+
+    def _set_rates(self) -> None:
+        """Cosine from the configured rates to their `final_rate` share."""
+        done = min(1.0, self.steps_done / self.config.steps)
+        share = self.config.final_rate + (1 - self.config.final_rate) * (1 + math.cos(math.pi * done)) / 2
+        warm = min(1.0, (self.steps_done + 1) / 50)
+        for adam, rate in (
+            (self.generator_adam, self.config.generator_rate),
+            (self.discriminator_adam, self.config.discriminator_rate),
+        ):
+            for group in adam.param_groups:
+                group["lr"] = rate * share * warm
+
+    # -- checkpoints ------------------------------------------------------------------------------
+
+    def save(self, path: Path) -> None:
+        """Write everything that the next step depends on, atomically, as safetensors."""
+        tensors: dict[str, Tensor] = {}
+        for part in ("painter", "ema", "discriminator"):
+            tensors |= {f"{part}.{k}": v for k, v in getattr(self, part).state_dict().items()}
+        for part in ("generator_adam", "discriminator_adam"):
+            for index, state in getattr(self, part).state_dict()["state"].items():
+                tensors |= {f"{part}.{index}.{k}": v for k, v in state.items()}
+        metadata = {"steps_done": str(self.steps_done), "config": to_json(self.config)}
+        with atomic_path(path) as temporary:
+            save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata=metadata)
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint. Networks of another shape raise StylizeError."""
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            self.steps_done = int(file.metadata()["steps_done"])
+        try:
+            for part in ("painter", "ema", "discriminator"):
+                getattr(self, part).load_state_dict(_part(tensors, part))
+        except RuntimeError as error:
+            raise StylizeError(
+                f"{path} belongs to a run with other networks; choose another run folder."
+            ) from error
+        for part in ("generator_adam", "discriminator_adam"):
+            adam = getattr(self, part)
+            state: dict[int, dict[str, Tensor]] = {}
+            for name, tensor in _part(tensors, part).items():
+                index, key = name.split(".")
+                state.setdefault(int(index), {})[key] = tensor
+            adam.load_state_dict({**adam.state_dict(), "state": state})
+
+
+def content_term(features: Features, content: Features) -> Tensor:
+    """Content loss, weighted mean over the layers of `CONTENT_LAYERS` that there are."""
+    shares = {name: share for name, share in CONTENT_LAYERS.items() if name in features}
+    parts = [share * losses.content_loss(features[name], content[name]) for name, share in shares.items()]
+    return torch.stack(parts).sum() / sum(shares.values())
+
+
+def _spreads(statistics: StyleStatistics) -> dict[str, tuple[Tensor, Tensor]]:
+    """Per layer, how far the moments differ over all works: the unit of the moment loss."""
+    result = {}
+    for name, moments in statistics.moments.items():
+        spreads = [part.std(0) for part in moments]
+        result[name] = tuple(spread + 0.1 * spread.mean() + 1e-6 for spread in spreads)
+    return result
+
+
+def _translate(pictures: Tensor) -> Tensor:
+    """Shift each picture by up to 1/8, filling with black: DiffAugment's translation.
+
+    Zhao et al., 2020 (arXiv:2006.10738). No colour change: the palette is style.
+    """
+    size = pictures.shape[-1]
+    most = size // 8
+    padded = nn.functional.pad(pictures, (most, most, most, most))
+    places = torch.randint(0, 2 * most + 1, (len(pictures), 2)).tolist()
+    return torch.stack([p[:, y : y + size, x : x + size] for p, (y, x) in zip(padded, places, strict=True)])
+
+
+def _part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    prefix = name + "."
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
