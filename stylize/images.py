@@ -80,8 +80,12 @@ def write_picture(picture: Picture, target: Path, format_name: str, quality: int
         with atomic_path(target) as temporary, temporary.open("wb") as file:
             encode_picture(picture, file, format_name, quality)
     except OSError as error:
-        reason = error.strerror or "the format does not take it"
+        reason = error.strerror or f"{format_name} does not take it"
         raise PictureError(f"Cannot write {target}: {reason}; choose another place with -o.") from error
+    except ValueError as error:
+        raise PictureError(
+            f"Cannot write {target}: {format_name} does not take this picture; choose another --format."
+        ) from error
 
 
 def encode_picture(picture: Picture, file: BinaryIO, format_name: str, quality: int) -> None:
@@ -167,10 +171,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _deep_to_8_bit(image: Image.Image) -> Image.Image:
     """16-bit integers, and floats in [0, 1] or wider, to 8-bit grey."""
     values = np.nan_to_num(np.array(image, dtype=np.float64))
+    top = 65535.0
     if image.mode == "F":
         top = 1.0 if values.max(initial=0) <= 1 else 255.0
-    else:
-        top = 65535.0
     return Image.fromarray((values / top * 255).round().clip(0, 255).astype(np.uint8))
 
 

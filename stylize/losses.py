@@ -86,7 +86,10 @@ def total_variation(picture: Tensor) -> Tensor:
 
 
 def cycle_loss(there_and_back: Tensor, picture: Tensor) -> Tensor:
-    """E |F(G(x)) - x|: a picture painted and turned back is the picture (Zhu et al., 2017, arXiv:1703.10593)."""
+    """E |F(G(x)) - x|: a picture painted and turned back is the picture.
+
+    Zhu et al., 2017 (arXiv:1703.10593).
+    """
     return (there_and_back.float() - picture.float()).abs().mean()
 
 

@@ -261,7 +261,7 @@ class Trainer:
     def load(self, path: Path) -> None:
         """Go on from a checkpoint. Networks of another shape raise StylizeError."""
         with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
             self.steps_done = int(file.metadata()["steps_done"])
         try:
             for part in ("painter", "ema", "discriminator"):

@@ -1,0 +1,47 @@
+"""Shared fixtures: pictures made on the spot, and the command line as a process."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+Run = Callable[..., subprocess.CompletedProcess[bytes]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run `stylize ...` as a real process in an empty folder."""
+
+    def call(
+        *arguments: object, stdin: bytes | None = None, **env: str
+    ) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-m", "stylize", *map(str, arguments)]
+        return subprocess.run(
+            command, input=stdin, capture_output=True, cwd=tmp_path, timeout=120,
+            env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1", **env},
+        )  # fmt: skip
+
+    return call
+
+
+def scene(width: int, height: int, seed: int = 0) -> Image.Image:
+    """A picture with flat areas, edges and texture."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    sky = np.stack([x / max(width, 2), y / max(height, 2), 0 * x + 0.7], axis=2) * 200
+    hill = y > height * (0.6 + 0.2 * np.sin(x / max(width, 2) * 6))
+    sky[hill] = random.uniform(20, 120, size=(height, width, 3))[hill]
+    return Image.fromarray(sky.clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A small JPEG with odd sides."""
+    path = tmp_path / "photo.jpg"
+    scene(157, 101).save(path, quality=95)
+    return path

@@ -1,0 +1,215 @@
+"""The command line as a user meets it: real processes, real files."""
+
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run, scene
+from PIL import Image
+from test_images import damaged_files
+
+from stylize import __version__, bundled
+
+STYLES = ["byzantine-mosaic", "engraving", "impressionist", "ink-wash", "ukiyo-e", "van-gogh"]
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.array(image.convert("RGB")).astype(float)
+
+
+def one_sentence(stderr: bytes) -> str:
+    """Assert that stderr is friendly, and return it."""
+    text = stderr.decode()
+    assert "Traceback" not in text, text
+    assert len([line for line in text.splitlines() if line.strip()]) == 1, text
+    return text
+
+
+def test_version_help_and_no_arguments(run: Run) -> None:
+    assert run("--version").stdout.decode().strip() == f"stylize {__version__}"
+    for flag in ("-h", "--help"):
+        assert b"apply" in run(flag).stdout
+    assert b"apply" in run().stdout + run().stderr
+
+
+def test_a_photo_becomes_a_painting_of_its_size(run: Run, photo: Path) -> None:
+    result = run("apply", photo, "--style", "ink-wash")
+    assert result.returncode == 0, result.stderr.decode()
+    assert result.stdout == b""
+    painted = photo.with_name("photo.ink-wash.jpg")
+    assert pixels(painted).shape == pixels(photo).shape
+    assert np.abs(pixels(painted) - pixels(photo)).mean() > 15
+
+
+def test_the_six_styles_are_there_and_differ(run: Run, photo: Path) -> None:
+    results = []
+    for style in STYLES:
+        assert run("stylize", photo, "-s", style, "-o", f"{style}.png").returncode == 0
+        results.append(pixels(photo.with_name(f"{style}.png")))
+    for i, a in enumerate(results):
+        for b in results[i + 1 :]:
+            assert np.abs(a - b).mean() > 4
+
+
+def test_styles_lists_a_line_each(run: Run) -> None:
+    text = run("styles").stdout.decode()
+    for style in [*STYLES, "photograph"]:
+        assert style in text
+    cards = json.loads(run("styles", "--json").stdout)
+    assert all(card["description"] and card["tradition"] and card["works"] for card in cards)
+
+
+def test_strength_moves_from_photograph_to_painting(run: Run, photo: Path) -> None:
+    distances = []
+    for strength in (0, 0.5, 1):
+        run("apply", photo, "-s", "ukiyo-e", "--strength", strength, "-o", "x.png", "-f")
+        distances.append(np.abs(pixels(photo.with_name("x.png")) - pixels(photo)).mean())
+    assert distances[0] < distances[1] < distances[2]
+
+
+def test_any_painting_is_a_style(run: Run, photo: Path) -> None:
+    scene(300, 200, seed=3).convert("L").save(photo.with_name("work.png"))
+    result = run("apply", photo, "--style", "work.png")
+    assert result.returncode == 0, result.stderr.decode()
+    assert photo.with_name("photo.work.jpg").exists()
+
+
+def test_size_format_and_quality(run: Run, photo: Path) -> None:
+    result = run("apply", photo, "-s", "ink-wash", "--size", 64, "--format", "webp", "--quality", 50)
+    assert result.returncode == 0
+    with Image.open(photo.with_name("photo.ink-wash.webp")) as image:
+        assert (image.format, image.size) == ("WEBP", (64, 41))
+
+
+def test_pipes(run: Run, photo: Path) -> None:
+    result = run("apply", "-", "-s", "ink-wash", "-o", "-", stdin=photo.read_bytes())
+    assert result.returncode == 0, result.stderr.decode()
+    assert Image.open(io.BytesIO(result.stdout)).size == (157, 101)
+    result = run("apply", "-", "-s", "ink-wash", "-o", "out.jpg", stdin=photo.read_bytes())
+    assert result.returncode == 0
+    assert photo.with_name("out.jpg").exists()
+    assert run("apply", "-", "-s", "ink-wash", stdin=b"nonsense").returncode == 1
+
+
+def test_a_folder_is_mirrored_and_a_bad_file_does_not_stop_the_rest(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "in/sub").mkdir(parents=True)
+    scene(70, 50).save(tmp_path / "in/a.jpg")
+    scene(50, 70).save(tmp_path / "in/sub/b.png")
+    (tmp_path / "in/bad.jpg").write_bytes(damaged_files()["cut off"])
+    result = run("apply", "in", "-s", "ink-wash", "-o", "out", "-r", "--json")
+    assert result.returncode == 1
+    records = {Path(r["source"]).name: r for r in map(json.loads, result.stdout.splitlines())}
+    assert {name: r["status"] for name, r in records.items()} == {
+        "a.jpg": "done", "b.png": "done", "bad.jpg": "failed",
+    }  # fmt: skip
+    assert "bad.jpg" in records["bad.jpg"]["error"]
+    assert sorted(p.name for p in (tmp_path / "out").rglob("*") if p.is_file()) == ["a.jpg", "b.png"]
+
+
+def test_existing_results(run: Run, photo: Path) -> None:
+    target = photo.with_name("photo.ink-wash.jpg")
+    target.write_bytes(b"mine")
+    result = run("apply", photo, "-s", "ink-wash")
+    assert result.returncode == 1
+    assert "--force" in one_sentence(result.stderr)
+    assert run("apply", photo, "-s", "ink-wash", "--skip-existing").returncode == 0
+    assert target.read_bytes() == b"mine"
+    assert run("apply", photo, "-s", "ink-wash", "--force").returncode == 0
+    assert target.read_bytes() != b"mine"
+
+
+def test_dry_run_writes_nothing(run: Run, photo: Path) -> None:
+    result = run("apply", photo, "-s", "ink-wash", "-n")
+    assert b"photo.ink-wash.jpg" in result.stdout
+    assert os.listdir(photo.parent) == ["photo.jpg"]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 2000), (2, 2), (64, 1)])
+def test_extreme_shapes(run: Run, tmp_path: Path, size: tuple[int, int]) -> None:
+    Image.new("RGB", size, (200, 90, 40)).save(tmp_path / "x.png")
+    result = run("apply", "x.png", "-s", "ink-wash")
+    assert result.returncode == 0, result.stderr.decode()
+    with Image.open(tmp_path / "x.ink-wash.png") as image:
+        assert image.size == size
+
+
+@pytest.mark.parametrize("kind", damaged_files())
+def test_damaged_pictures(run: Run, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "x.jpg").write_bytes(damaged_files()[kind])
+    result = run("apply", "x.jpg", "-s", "ink-wash")
+    assert result.returncode == 1
+    assert "x.jpg" in one_sentence(result.stderr)
+    assert os.listdir(tmp_path) == ["x.jpg"]
+
+
+def test_missing_file_and_empty_folder(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("none.jpg", "empty"):
+        result = run("apply", name, "-s", "ink-wash")
+        assert result.returncode == 1
+        assert name in one_sentence(result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["-s", "ink-wahs"], "ink-wash"),
+        (["-s", "none.safetensors"], "none.safetensors"),
+        (["-s", "ink-wash", "-o", "x.xyz"], ".xyz"),
+        (["-s", "ink-wash", "--device", "toaster"], "toaster"),
+        (["-s", "ink-wash", "--device", "cuda:77"], "cuda:77"),
+        (["-s", "ink-wash", "-f", "--skip-existing"], "--force"),
+        (["photo.jpg", "-s", "ink-wash", "-o", "out/"], "out"),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_code_2(
+    run: Run, photo: Path, arguments: list[str], word: str
+) -> None:
+    result = run("apply", photo, *arguments)
+    assert result.returncode == 2
+    assert word in one_sentence(result.stderr)
+    assert os.listdir(photo.parent) == ["photo.jpg"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\x10" * 200, b"PK\x03\x04"])
+def test_a_style_file_that_is_none(run: Run, photo: Path, content: bytes) -> None:
+    photo.with_name("s.safetensors").write_bytes(content)
+    result = run("apply", photo, "-s", "s.safetensors")
+    assert result.returncode == 1
+    assert "s.safetensors" in one_sentence(result.stderr)
+
+
+def test_a_style_for_another_base_says_so(run: Run, photo: Path) -> None:
+    from test_model import rewrite
+
+    style = photo.with_name("s.safetensors")
+    shutil.copy(bundled.style_paths()["ink-wash"], style)
+    rewrite(style, identity="0123456789abcdef")
+    result = run("apply", photo, "-s", style)
+    assert result.returncode == 1
+    assert "0123456789abcdef" in one_sentence(result.stderr)
+
+
+def test_a_folder_that_cannot_be_made(run: Run, photo: Path) -> None:
+    photo.with_name("file").touch()
+    result = run("apply", photo, "-s", "ink-wash", "-o", "file/out/x.png")
+    assert result.returncode == 1
+    assert "file" in one_sentence(result.stderr)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_an_unwritable_folder(run: Run, photo: Path) -> None:
+    photo.with_name("locked").mkdir(mode=0o500)
+    result = run("apply", photo, "-s", "ink-wash", "-o", "locked/x.png")
+    assert result.returncode == 1
+    assert "locked" in one_sentence(result.stderr)
+
+
+def test_debugging_shows_the_traceback(run: Run, photo: Path) -> None:
+    result = run("apply", photo, "-s", "ink-wahs", STYLIZE_DEBUG="1")
+    assert b"Traceback" in result.stderr

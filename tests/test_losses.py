@@ -1,0 +1,116 @@
+"""Every loss against an answer worked out by hand."""
+
+import math
+
+import pytest
+import torch
+
+from stylize import losses
+from stylize.statistics import gram_matrix, instance_normalise, mean_and_std, quantiles
+
+
+def test_hinge() -> None:
+    real, fake = torch.tensor([2.0, 0.0]), torch.tensor([-2.0, 1.0])
+    assert losses.discriminator_loss(real, fake, "hinge").item() == pytest.approx(0.5 + 1.0)
+    assert losses.adversarial_loss(fake, "hinge").item() == pytest.approx(0.5)
+
+
+def test_bce_of_undecided_scores_is_log_2() -> None:
+    zero = torch.zeros(3)
+    assert losses.discriminator_loss(zero, zero, "bce").item() == pytest.approx(2 * math.log(2))
+    assert losses.adversarial_loss(zero, "bce").item() == pytest.approx(math.log(2))
+
+
+def test_lsgan() -> None:
+    real, fake = torch.tensor([1.0, 3.0]), torch.tensor([0.0, 2.0])
+    assert losses.discriminator_loss(real, fake, "lsgan").item() == pytest.approx(2.0 + 2.0)
+    assert losses.adversarial_loss(fake, "lsgan").item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "function", [losses.adversarial_loss, lambda x, f: losses.discriminator_loss(x, x, f)]
+)
+def test_unknown_adversarial_form_is_refused(function) -> None:
+    with pytest.raises(ValueError, match="hinge, bce or lsgan"):
+        function(torch.zeros(1), "wgan")
+
+
+def test_content_ignores_gain_and_offset_but_not_structure() -> None:
+    torch.manual_seed(0)
+    features = torch.rand(2, 4, 16, 16)
+    assert losses.content_loss(3 * features + 1, features).item() == pytest.approx(0, abs=1e-3)
+    assert losses.content_loss(-features, features).item() == pytest.approx(4, rel=1e-2)
+    assert losses.content_loss(torch.rand(2, 4, 16, 16), features).item() == pytest.approx(2, rel=0.2)
+
+
+def test_gram_matrix_by_hand() -> None:
+    # Two channels over two positions: F = [[1, 2], [3, 4]], G = F F^T / 2.
+    features = torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]])
+    expected = torch.tensor([[[2.5, 5.5], [5.5, 12.5]]])
+    assert torch.allclose(gram_matrix(features), expected)
+    assert losses.gram_loss(features, expected).item() == pytest.approx(0, abs=1e-6)
+    # Doubled features have a Gram matrix 4 x as large: relative error 3 squared.
+    assert losses.gram_loss(2 * features, expected).item() == pytest.approx(9)
+
+
+def test_gram_does_not_depend_on_size() -> None:
+    features = torch.rand(1, 3, 8, 8)
+    assert torch.allclose(gram_matrix(features), gram_matrix(features.tile(1, 1, 2, 3)), atol=1e-5)
+
+
+def test_moments_by_hand() -> None:
+    features = torch.tensor([[[[1.0, 3.0]]]])  # mean 2, deviation 1
+    mean, std = mean_and_std(features)
+    assert mean.item() == pytest.approx(2)
+    assert std.item() == pytest.approx(1, abs=1e-4)
+    one = torch.ones(1, 1)
+    loss = losses.moment_loss(features, 5 * one, 3 * one, 2 * one, 4 * one)
+    assert loss.item() == pytest.approx(3 / 2 + 2 / 4, abs=1e-4)
+
+
+def test_statistics_survive_half_precision() -> None:
+    # A sum over this picture is far beyond fp16's largest number, 65504.
+    features = torch.full((1, 2, 256, 256), 100.0, dtype=torch.float16)
+    assert torch.allclose(gram_matrix(features), torch.full((1, 2, 2), 1e4))
+    assert mean_and_std(features)[0][0, 0].item() == pytest.approx(100)
+    assert torch.isfinite(instance_normalise(features)).all()
+
+
+def test_total_variation_by_hand() -> None:
+    picture = torch.zeros(1, 3, 2, 2)
+    picture[..., 0, 0] = 1
+    # One of the two vertical differences is 1, and one of the two horizontal ones.
+    assert losses.total_variation(picture).item() == pytest.approx(1.0)
+    assert losses.total_variation(torch.ones(1, 3, 5, 5)).item() == 0
+
+
+def test_cycle_and_identity_are_mean_absolute_differences() -> None:
+    a, b = torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.25)
+    assert losses.cycle_loss(a, b).item() == pytest.approx(0.25)
+    assert losses.identity_loss(a, b).item() == pytest.approx(0.25)
+
+
+def test_quantiles() -> None:
+    values = torch.tensor([[4.0, 0.0, 2.0, 1.0, 3.0]])
+    assert quantiles(values, 3).tolist() == [[0.0, 2.0, 4.0]]
+
+
+def test_tone_target_takes_tones_from_the_style_and_order_from_the_photograph() -> None:
+    content = torch.linspace(0.2, 0.4, 64 * 64).view(1, 1, 64, 64).expand(1, 3, 64, 64)
+    tones = torch.tensor([[0.0, 1.0, 1.0]])  # half of it ramps up from ink, half is paper
+    target = losses.tone_target(content, tones)
+    assert target.shape == (1, 1, 8, 8)
+    order = target.flatten()
+    assert order.min() == 0
+    assert order.max() == 1
+    assert (order == 1).float().mean().item() == pytest.approx(0.5, abs=0.05)
+    assert (order.diff() >= 0).float().mean() == 1
+    assert losses.tone_loss(torch.ones(1, 3, 64, 64), target).item() == pytest.approx(0.25, abs=0.01)
+
+
+def test_edge_loss_is_zero_for_the_same_outlines_and_one_for_unrelated_ones() -> None:
+    torch.manual_seed(0)
+    picture = torch.rand(1, 3, 64, 64)
+    assert losses.edge_loss(picture, picture).item() == pytest.approx(0, abs=5e-3)
+    assert losses.edge_loss(1 - picture, picture).item() == pytest.approx(0, abs=5e-3)
+    assert losses.edge_loss(torch.rand(1, 3, 64, 64), picture).item() == pytest.approx(1, abs=0.15)

@@ -1,0 +1,147 @@
+"""Training on tiny networks: it learns, it resumes exactly, it writes what it should."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Run, scene
+
+from stylize.config import GeneratorConfig, LossWeights, TrainConfig
+from stylize.dataset import PictureSet
+from stylize.errors import StylizeError
+from stylize.fitting import RunFolder, fit
+from stylize.library import PHOTOGRAPH, StyleLibrary
+from stylize.model import load_style
+from stylize.perceptual import CompactVGG, LossNetwork
+from stylize.training import Trainer
+
+TINY = GeneratorConfig(8, 16, 32, 1, 1, 16, attention_width=8)
+CONFIG = TrainConfig(steps=8, batch=2, size=64, adversarial_start=0.3, cycle_every=2)
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> StyleLibrary:
+    folder = tmp_path_factory.mktemp("works")
+    torch.manual_seed(0)
+    paths: dict[str, list[Path]] = {"a": [], "b": [], PHOTOGRAPH: []}
+    for name, found in paths.items():
+        for i in range(3):
+            path = folder / f"{name}{i}.png"
+            scene(96, 80, seed=i).rotate(90 * (name == "b"), expand=True).save(path)
+            found.append(path)
+    compact = CompactVGG().requires_grad_(False)
+    return StyleLibrary({n: PictureSet(p) for n, p in paths.items()}, compact, LossNetwork(compact))
+
+
+def trainer(library: StyleLibrary, config: TrainConfig = CONFIG, shape: GeneratorConfig = TINY) -> Trainer:
+    torch.manual_seed(1)
+    compact = CompactVGG().requires_grad_(False)
+    return Trainer(config, shape, library.groups[PHOTOGRAPH], library, compact, LossNetwork(compact))
+
+
+def test_every_term_takes_part(library: StyleLibrary) -> None:
+    run = trainer(library)
+    terms: dict[str, float] = {}
+    for _ in range(6):
+        terms |= run.step()
+    assert set(terms) == {
+        "content", "style", "tone", "edge", "tv", "identity", "adversarial", "cycle", "discriminator",
+    }  # fmt: skip
+
+
+def test_training_lowers_the_style_loss(library: StyleLibrary) -> None:
+    weights = LossWeights(adversarial=0, style=3, content=0.1, cycle=0, edge=0)
+    run = trainer(library, TrainConfig(steps=60, batch=2, size=64, generator_rate=3e-3, weights=weights))
+    style = [run.step()["style"] for _ in range(60)]
+    assert sum(style[-15:]) < 0.8 * sum(style[:15])
+
+
+def test_resuming_is_exact(library: StyleLibrary, tmp_path: Path) -> None:
+    whole = trainer(library)
+    for _ in range(8):
+        whole.step()
+    first = trainer(library)
+    for _ in range(5):
+        first.step()
+    first.save(tmp_path / "c.safetensors")
+    second = trainer(library)
+    second.load(tmp_path / "c.safetensors")
+    for _ in range(3):
+        second.step()
+    for part in ("painter", "ema", "discriminator"):
+        for name, tensor in getattr(whole, part).state_dict().items():
+            assert torch.equal(tensor, getattr(second, part).state_dict()[name]), f"{part}.{name}"
+
+
+def test_a_checkpoint_of_other_networks_is_refused(library: StyleLibrary, tmp_path: Path) -> None:
+    trainer(library).save(tmp_path / "c.safetensors")
+    other = trainer(library, shape=GeneratorConfig(4, 8, 16, 1, 1, 16, attention_width=8))
+    with pytest.raises(StylizeError, match="another run folder"):
+        other.load(tmp_path / "c.safetensors")
+
+
+def test_a_step_that_is_not_finite_is_left_out(library: StyleLibrary) -> None:
+    run = trainer(library)
+    before = {k: v.clone() for k, v in run.painter.named_parameters()}
+    run._update(run.generator_adam, sum(p.sum() for p in run.painter.parameters()) * torch.nan, run.painter)
+    assert all(torch.equal(before[k], v) for k, v in run.painter.named_parameters())
+
+
+def test_a_run_writes_metrics_samples_and_a_checkpoint(library: StyleLibrary, tmp_path: Path) -> None:
+    run = trainer(library, TrainConfig(steps=20, batch=1, size=64))
+    assert fit(run, RunFolder(tmp_path))
+    assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])["step"] == 20
+    assert (tmp_path / "samples/000020.png").exists()
+    assert (tmp_path / "checkpoint.safetensors").exists()
+
+
+def test_draws_are_even_over_styles(library: StyleLibrary) -> None:
+    random = torch.Generator().manual_seed(0)
+    groups = [library.draw(random).group for _ in range(600)]
+    assert all(150 < groups.count(name) < 250 for name in library.groups)
+
+
+def test_train_command_learns_a_style_that_apply_paints(run: Run, tmp_path: Path) -> None:
+    for folder in ("works", "photos"):
+        (tmp_path / folder).mkdir()
+        for i in range(3):
+            scene(90, 90, seed=i).save(tmp_path / folder / f"{i}.png")
+    arguments = [
+        "train",
+        "works",
+        "--content",
+        "photos",
+        "--name",
+        "mine",
+        "--steps",
+        2,
+        "-b",
+        1,
+        "--size",
+        64,
+    ]
+    result = run(*arguments)
+    assert result.returncode == 0, result.stderr.decode()
+    style = tmp_path / "runs/mine/styles/mine.safetensors"
+    assert load_style(style).base is not None
+    painted = run("apply", "photos/0.png", "--style", style, "-o", "out.png")
+    assert painted.returncode == 0, painted.stderr.decode()
+    assert (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["train", "none", "--content", ".", "--name", "x"], 2),
+        (["train", "empty", "--content", "empty", "--name", "x"], 2),
+        (["train", "empty", "--content", "empty", "--name", "x", "--width", 16], 2),
+    ],
+)
+def test_bad_training_input_is_one_sentence(
+    run: Run, tmp_path: Path, arguments: list[object], code: int
+) -> None:
+    (tmp_path / "empty").mkdir()
+    result = run(*arguments)
+    assert result.returncode == code
+    assert b"Traceback" not in result.stderr
