@@ -18,7 +18,7 @@ is not to be believed. Columns:
 
 import argparse
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from PIL import Image, ImageCms
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stylize.images import read_rgb, save_grid, to_image
@@ -95,22 +96,40 @@ class Space:
 class Bench:
     """The judges and what they saw in the real works."""
 
-    def __init__(self, data: Path, every: int) -> None:
+    def __init__(self, data: Path, every: int, cache: Path | None) -> None:
         self.judges = Judges(data / "perceptual")
         photos = sorted((data / "data/content").glob("*.jpg"))
         self.photos = [read_rgb(path, SIDE) for path in photos[:: 20 * every]]
         folders = sorted(f for f in (data / "data/style").iterdir() if len(list(f.glob("*.jpg"))) >= 20)
         self.files = {folder.name: sorted(folder.glob("*.jpg")) for folder in folders}
-        self.works: dict[str, list[Seen]] = {}
-        for name, files in {**self.files, PHOTOGRAPH: photos[7::20]}.items():
-            self.works[name] = [self.look(read_rgb(f, SIDE)) for f in track(files, f"Judging {name}")]
-        self.vgg = Space.of(self._stack(lambda seen: seen.vgg))
-        self.squeeze = Space.of(self._stack(lambda seen: seen.squeeze))
-        self.squeeze_grey = Space.of(self._stack(lambda seen: seen.squeeze_grey))
+        works = self._look_at_works({**self.files, PHOTOGRAPH: photos[7::20]}, cache)
+        self.works = works
+        self.vgg, self.squeeze, self.squeeze_grey = (
+            Space.of({name: vectors[part] for name, vectors in works.items()})
+            for part in ("vgg", "squeeze", "squeeze_grey")
+        )
         self.photos_seen = [self.look(photo, keep=True) for photo in self.photos]
 
-    def _stack(self, part: Callable[[Seen], Tensor]) -> dict[str, Tensor]:
-        return {name: torch.stack([part(seen) for seen in works]) for name, works in self.works.items()}
+    def _look_at_works(
+        self, files: dict[str, list[Path]], cache: Path | None
+    ) -> dict[str, dict[str, Tensor]]:
+        """Vectors of all works, by style and judge; kept in `cache`, for they never change."""
+        if cache is not None and cache.exists():
+            kept = load_file(cache)
+            return {
+                name: {part: kept[f"{name}/{part}"] for part in ("vgg", "squeeze", "squeeze_grey")}
+                for name in files
+            }
+        works = {}
+        for name, paths in files.items():
+            seen = [self.look(read_rgb(path, SIDE)) for path in track(paths, f"Judging {name}")]
+            works[name] = {
+                part: torch.stack([getattr(one, part) for one in seen])
+                for part in ("vgg", "squeeze", "squeeze_grey")
+            }
+        if cache is not None:
+            save_file({f"{n}/{part}": v for n, parts in works.items() for part, v in parts.items()}, cache)
+        return works
 
     def look(self, picture: Tensor, keep: bool = False) -> Seen:
         """Judge a uint8 picture (3, H, W)."""
@@ -138,16 +157,20 @@ class Bench:
 
     def real_row(self, folder: str) -> dict[str, float]:
         """The numbers for the works themselves, each left out of its style's mean."""
-        works, count = self.works[folder], len(self.works[folder])
-        far = sum(self.vgg.distance(p.vgg, folder) for p in self.photos_seen) / len(self.photos)
         standard = self.vgg.works[folder]
-        total = standard.sum(0)
+        count, total = len(standard), standard.sum(0)
+        far = sum(self.vgg.distance(p.vgg, folder) for p in self.photos_seen) / len(self.photos)
         near = sum(((total - w) / (count - 1) - w).norm().item() for w in standard) / count
-        colour = sum(self.squeeze.nearest(w.squeeze, (folder, i)) == folder for i, w in enumerate(works))
-        grey_hits = sum(
-            self.squeeze_grey.nearest(w.squeeze_grey, (folder, i)) == folder for i, w in enumerate(works)
-        )
-        return {"closed": 1 - near / far, "colour": colour / count, "luminance": grey_hits / count}
+
+        def hits(space: Space, part: str) -> float:
+            vectors = self.works[folder][part]
+            return sum(space.nearest(v, (folder, i)) == folder for i, v in enumerate(vectors)) / count
+
+        return {
+            "closed": 1 - near / far,
+            "colour": hits(self.squeeze, "squeeze"),
+            "luminance": hits(self.squeeze_grey, "squeeze_grey"),
+        }
 
 
 def colour_transfer(photo: Tensor, work: Tensor) -> Tensor:
@@ -202,11 +225,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="writes OUT.json and OUT.jpg")
     parser.add_argument("--weights", type=Path, help="run folder to judge instead of the bundled weights")
+    parser.add_argument("--cache", type=Path, help="file to keep the judgement of the works in")
     parser.add_argument("--every", type=int, default=1, help="judge every N-th of the photographs only")
     parser.add_argument("--ours-only", action="store_true", help="leave out copy and colour transfer")
     options = parser.parse_args()
 
-    bench = Bench(options.data, options.every)
+    bench = Bench(options.data, options.every, options.cache)
     table: dict[str, dict[str, dict[str, float]]] = {}
     sheet = [bench.photos[:: max(1, len(bench.photos) // 6)][:6]]
     for style, folder in track(FOLDERS.items(), "Painting"):

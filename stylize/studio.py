@@ -65,14 +65,27 @@ def train(plan: Plan, on_step: Callable[[int, Terms, float], None]) -> tuple[boo
 
 
 def works_by_style(works: Sequence[Path], name: str) -> dict[str, PictureSet]:
-    """One style per folder, named after it, if there are several; else one style called `name`."""
-    folders = [path for path in works if path.is_dir()]
-    if len(folders) == len(works) > 1:
-        names = [folder.resolve().name for folder in folders]
-        if len(set(names)) < len(names) or PHOTOGRAPH in names:
-            raise UsageError(f"Each folder names a style: give them different names, none {PHOTOGRAPH!r}.")
-        return {n: PictureSet(find_pictures([f])) for n, f in zip(names, folders, strict=True)}
-    return {name: PictureSet(find_pictures(works))}
+    """One style per folder if there are several, called NAME for NAME=FOLDER, else after the folder.
+
+    A single folder, or pictures, make one style called `name`.
+    """
+    if len(works) == 1 or not all(_folder_of(path).is_dir() for path in works):
+        return {name: PictureSet(find_pictures(works))}
+    names = [_style_of(path) for path in works]
+    if len(set(names)) < len(names) or PHOTOGRAPH in names:
+        raise UsageError(f"Each folder names a style: give them different names, none {PHOTOGRAPH!r}.")
+    return {n: PictureSet(find_pictures([_folder_of(p)])) for n, p in zip(names, works, strict=True)}
+
+
+def _folder_of(work: Path) -> Path:
+    """The folder in NAME=FOLDER, or the path itself."""
+    text = str(work)
+    return Path(text.split("=", 1)[1]) if "=" in text and not work.exists() else work
+
+
+def _style_of(work: Path) -> str:
+    folder = _folder_of(work)
+    return folder.resolve().name if folder == work else str(work).split("=", 1)[0]
 
 
 def content_photos(folder: Path, hold_out: int) -> PictureSet:

@@ -21,7 +21,7 @@ from stylize.library import PHOTOGRAPH, StyleDraw, StyleLibrary
 from stylize.model import Base
 from stylize.perceptual import CompactVGG, Features, LossNetwork
 
-CONTENT_LAYERS = {"relu2_1": 0.25, "relu3_1": 0.5, "relu3_4": 1.0, "relu4_1": 1.0}
+CONTENT_LAYERS = {"relu3_1": 0.5, "relu3_4": 1.0, "relu4_1": 1.0}
 """Layers of the content loss and their shares; a layer that the loss network lacks is left out."""
 
 CONTENT_ZOOM = (0.5, 2.0)

@@ -14,7 +14,10 @@ _LAMBDA = _DEFAULT.weights
 
 
 def train(
-    works: Annotated[list[Path], typer.Argument(help="Works: pictures, or one folder for each style.")],
+    works: Annotated[
+        list[Path],
+        typer.Argument(help="Works: pictures, a folder, or for several styles a FOLDER or NAME=FOLDER each."),
+    ],
     content: Annotated[Path, typer.Option("--content", "-c", help="Folder of photographs to paint.")],
     name: Annotated[str, typer.Option("--name", help="Name of the style, or of the run for several.")],
     output: Annotated[
