@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 from stylize.errors import PictureError
@@ -36,9 +36,13 @@ class Outcome:
 
     def record(self) -> dict[str, object]:
         """The outcome for JSON."""
-        values = asdict(self) | {"source": str(self.job.source), "target": str(self.job.target)}
-        del values["job"]
-        return values
+        return {
+            "source": str(self.job.source),
+            "target": str(self.job.target),
+            "status": self.status,
+            "seconds": self.seconds,
+            "error": self.error,
+        }
 
 
 class Painter:
@@ -87,5 +91,13 @@ class Painter:
             raise PictureError(
                 f"Cannot make the folder {job.target.parent}: {error.strerror}; choose another -o."
             ) from error
-        painted = self.paint(read_picture(job.source))
+        picture = read_picture(job.source)
+        try:
+            painted = self.paint(picture)
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
+                raise
+            raise PictureError(
+                f"{job.source} is too large for this device's memory; paint it smaller with --size."
+            ) from error
         write_picture(painted, job.target, job.format_name, self.settings.quality)

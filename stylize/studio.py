@@ -51,7 +51,8 @@ def train(plan: Plan, on_step: Callable[[int, Terms, float], None]) -> tuple[boo
 
     compact = load_perceptual(bundled.perceptual_path()).to(memory_format=torch.channels_last)
     losses_from = LossNetwork(compact, load_vgg(plan.perceptual)).requires_grad_(False)
-    library = StyleLibrary(groups, compact, losses_from)
+    run = RunFolder(plan.folder)
+    library = StyleLibrary(groups, compact, losses_from, cache=run.path / "works.safetensors")
     start = None if plan.from_scratch else load_base(bundled.base_path())
     shape = start.generator.config if start else plan.generator
     trainer = Trainer(plan.config, shape, photos, library, compact, losses_from, start)
@@ -60,7 +61,7 @@ def train(plan: Plan, on_step: Callable[[int, Terms, float], None]) -> tuple[boo
         """The styles as they are now: a run can be looked at while it goes on."""
         return export(trainer, plan.folder, cards, alone=None if several else plan.name)
 
-    finished = fit(trainer, RunFolder(plan.folder), on_step=on_step, on_checkpoint=write)
+    finished = fit(trainer, run, on_step=on_step, on_checkpoint=write)
     return finished, write()
 
 

@@ -58,9 +58,14 @@ class Stylizer:
         self.perceptual = perceptual
         self.device = device
         self.dtype = dtype
-        self.generator = base.generator.to(device, dtype, memory_format=torch.channels_last)
-        # Codes are few and cheap: the expansion stays exact.
-        self.generator.expansion.to(torch.float32)
+        self.generator = base.generator.to(device).to(memory_format=torch.channels_last)
+        self._set_precision(dtype)
+
+    def _set_precision(self, dtype: torch.dtype) -> None:
+        """Precision of the convolutions; the expansion of codes stays in fp32, it costs nothing."""
+        for name, part in self.generator.named_children():
+            if name != "expansion":
+                part.to(dtype)
 
     def encode(self, picture: Tensor) -> Tensor:
         """The style code (1, code_size) of a painting or photograph, uint8 (3, H, W)."""
@@ -85,10 +90,9 @@ class Stylizer:
         moved = picture.to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
         painted = self.generator(moved, modulation)
         if self.dtype == torch.float16 and not torch.isfinite(painted).all():
-            self.generator.float()
+            self._set_precision(torch.float32)
             painted = self.generator(moved.float(), modulation)
-            self.generator.to(self.dtype)
-            self.generator.expansion.float()
+            self._set_precision(self.dtype)
         return painted
 
 

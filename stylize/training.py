@@ -230,7 +230,8 @@ class Trainer:
         decay = min(self.config.ema, (1 + self.steps_done) / (10 + self.steps_done))
         with torch.no_grad():
             ours, theirs = dict(self.painter.named_parameters()), dict(self.ema.named_parameters())
-            torch._foreach_lerp_([theirs[k] for k in ours], list(ours.values()), 1 - decay)
+            for name, ours_now in ours.items():
+                theirs[name].lerp_(ours_now, 1 - decay)
 
     def _set_rates(self) -> None:
         """Cosine from the configured rates to their `final_rate` share."""

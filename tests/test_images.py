@@ -14,6 +14,7 @@ from PIL import Image
 
 from stylize.errors import PictureError
 from stylize.images import Picture, encode_picture, read_picture, read_rgb, resize_picture, write_picture
+from stylize.paths import FORMATS
 from stylize.tensors import reflect_pad, to_float, to_uint8
 
 
@@ -80,6 +81,16 @@ def huge_png_header() -> bytes:
     chunk = b"IHDR" + header
     crc = struct.pack(">I", zlib.crc32(chunk))
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", len(header)) + chunk + crc
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff"])
+def test_exif_survives_in_every_format_that_has_it(tmp_path: Path, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x013B] = "Artist"
+    scene(30, 20).save(tmp_path / "x.jpg", exif=exif)
+    write_picture(read_picture(tmp_path / "x.jpg"), tmp_path / f"y.{suffix}", FORMATS[suffix], 90)
+    with Image.open(tmp_path / f"y.{suffix}") as again:
+        assert again.getexif()[0x013B] == "Artist"
 
 
 def damaged_files() -> dict[str, bytes]:

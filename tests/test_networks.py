@@ -7,7 +7,7 @@ from stylize.config import DiscriminatorConfig, GeneratorConfig, from_json, to_j
 from stylize.discriminator import Discriminator
 from stylize.encoder import ENCODER_LAYERS, StyleEncoder, moments_size, moments_vector
 from stylize.errors import WeightsError
-from stylize.generator import Generator, conditional_instance_norm
+from stylize.generator import BorderlessConv, Generator, conditional_instance_norm
 from stylize.perceptual import VGG19, CompactVGG, fit_to_network
 
 TINY = GeneratorConfig(4, 8, 16, eighth_blocks=2, quarter_blocks=1, code_size=8, attention_width=4)
@@ -137,3 +137,15 @@ def test_configuration_survives_json() -> None:
 def test_bad_configurations_are_refused(text: str) -> None:
     with pytest.raises(WeightsError):
         from_json(GeneratorConfig, text)
+
+
+def test_a_flat_picture_has_no_border() -> None:
+    conv = BorderlessConv(3, 5)
+    with torch.no_grad():
+        flat = conv(torch.ones(2, 3, 6, 7))
+    inside = flat[:, :, 1:-1, 1:-1]
+    assert torch.allclose(inside.std((2, 3)), torch.zeros(2, 5), atol=1e-6)
+    # The kernel's rows differ, so an edge that lacks one is the sum of the others, scaled.
+    kernel = conv.weight.detach().sum(1)
+    top = kernel[:, 1:].sum((1, 2)) * 1.5 + conv.bias.detach()
+    assert torch.allclose(flat[0, :, 0, 3], top, atol=1e-5)

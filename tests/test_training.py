@@ -145,3 +145,18 @@ def test_bad_training_input_is_one_sentence(
     result = run(*arguments)
     assert result.returncode == code
     assert b"Traceback" not in result.stderr
+
+
+def test_works_are_looked_at_once(tmp_path: Path, library: StyleLibrary) -> None:
+    compact = CompactVGG().requires_grad_(False)
+    cache = tmp_path / "works.safetensors"
+    first = StyleLibrary(library.groups, compact, LossNetwork(compact), cache)
+    written = cache.stat().st_mtime_ns
+    second = StyleLibrary(library.groups, compact, LossNetwork(compact), cache)
+    assert cache.stat().st_mtime_ns == written
+    assert torch.equal(first.vectors, second.vectors)
+    assert list(first.statistics.grams) == list(second.statistics.grams)
+    assert torch.equal(first.statistics.vector(), second.statistics.vector())
+    other = CompactVGG().requires_grad_(False)
+    third = StyleLibrary(library.groups, other, LossNetwork(other), cache)
+    assert not torch.equal(first.vectors, third.vectors)

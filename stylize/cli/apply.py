@@ -129,6 +129,10 @@ def _stream(painter: "Painter", source: Path, output: Path | None, suffix: str |
     painted = painter.paint(picture)
     quality = painter.settings.quality
     if output is None or output == STREAM:
+        if sys.stdout.isatty():
+            raise UsageError(
+                "The picture would go to the terminal; name a file with -o or redirect the output."
+            )
         encode_picture(painted, sys.stdout.buffer, FORMATS[suffix or "png"], quality)
         sys.stdout.buffer.flush()
         return
