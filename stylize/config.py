@@ -43,13 +43,14 @@ class DiscriminatorConfig:
 class LossWeights:
     """The lambdas of the generator's objective; see `stylize.losses` for each term."""
 
-    adversarial: float = 0.5
-    content: float = 1.0
-    style: float = 3.0
-    tv: float = 0.05
+    adversarial: float = 0.3
+    content: float = 1.5
+    style: float = 4.0
+    tv: float = 2.0
+    """Of the total variation in the photograph's flats."""
     cycle: float = 0.5
     identity: float = 2.0
-    tone: float = 1.5
+    tone: float = 2.0
     edge: float = 0.5
 
 

@@ -126,7 +126,7 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
 def sample_sheet(trainer: Trainer, count: int = 5) -> Tensor:
     """Photographs on the left, then one column per style, painted by the EMA network."""
     step = max(1, len(trainer.photos) // count)
-    photos = [_square(trainer.photos, index * step) for index in range(count)]
+    photos = [_square(trainer.photos, i * step) for i in range(min(count, len(trainer.photos)))]
     columns = [torch.cat(photos, dim=1)]
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         for members in trainer.library.members.values():

@@ -20,6 +20,9 @@ from stylize.paths import find_pictures
 from stylize.perceptual import VGG19, LossNetwork
 from stylize.training import Terms, Trainer
 
+WORK_SIDE = 384
+"""Works are seen with this shorter side in pixels: it sets how broad the strokes are."""
+
 _PHOTOGRAPHS_AS_STYLE = 200
 """So many photographs describe the style *photograph*."""
 
@@ -71,11 +74,13 @@ def works_by_style(works: Sequence[Path], name: str) -> dict[str, PictureSet]:
     A single folder, or pictures, make one style called `name`.
     """
     if len(works) == 1 or not all(_folder_of(path).is_dir() for path in works):
-        return {name: PictureSet(find_pictures(works))}
+        return {name: PictureSet(find_pictures(works), WORK_SIDE)}
     names = [_style_of(path) for path in works]
     if len(set(names)) < len(names) or PHOTOGRAPH in names:
         raise UsageError(f"Each folder names a style: give them different names, none {PHOTOGRAPH!r}.")
-    return {n: PictureSet(find_pictures([_folder_of(p)])) for n, p in zip(names, works, strict=True)}
+    return {
+        n: PictureSet(find_pictures([_folder_of(p)]), WORK_SIDE) for n, p in zip(names, works, strict=True)
+    }
 
 
 def _folder_of(work: Path) -> Path:

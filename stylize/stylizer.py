@@ -13,6 +13,9 @@ from stylize.tensors import reflect_pad, to_float, to_uint8
 MARGIN = 16
 """Mirrored pixels around a picture, so that the convolutions' zero padding stays out of it."""
 
+REFERENCE_SIDE = 384
+"""Shorter side at which a reference painting is seen, as in training."""
+
 _SMALLEST = 64
 """Padded sides are at least this, so that instance statistics mean something."""
 
@@ -97,9 +100,9 @@ class Stylizer:
 
 
 def encode_style(base: Base, perceptual: CompactVGG, picture: Tensor) -> Tensor:
-    """The style code (1, code_size) of a uint8 picture (3, H, W), seen at a shorter side of 512."""
+    """The style code (1, code_size) of a uint8 picture (3, H, W), reduced to the scale that training saw."""
     with torch.inference_mode():
-        seen = fit_to_network(to_float(picture)[None], shorter_side=512)
+        seen = fit_to_network(to_float(picture)[None], shorter_side=REFERENCE_SIDE)
         return base.encoder(moments_vector(perceptual(seen, ENCODER_LAYERS)))
 
 

@@ -1,6 +1,7 @@
 """Training: generator and discriminator by turns, with an EMA of the generator and exact resume."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,14 @@ CONTENT_LAYERS = {"relu3_1": 0.5, "relu3_4": 1.0, "relu4_1": 1.0}
 CONTENT_ZOOM = (0.5, 2.0)
 """Photographs are seen from twice enlarged, like a large print, to half size."""
 
+BORDER = 32
+"""Pixels of a training crop that are painted but not judged, in all. What a network sees of the zero
+padding at a crop's border differs from what it sees of a picture's, and losses over the border teach it
+to paint frames."""
+
 Terms = dict[str, float]
+Window = Callable[[Tensor], Tensor]
+"""Cuts the judged part out of pictures."""
 
 
 class Painter(nn.Module):
@@ -52,6 +60,9 @@ class Batch:
     works: Tensor
     vectors: Tensor
     targets: StyleStatistics
+    window: Window
+    random: torch.Generator
+    """All chance in a step comes from here, and starts from seed and step alone."""
 
 
 class Trainer:
@@ -97,12 +108,16 @@ class Trainer:
     def step(self) -> Terms:
         """One update of the generator and, once it has joined, one of the discriminator."""
         batch = self._batch()
+        window = batch.window
         self._set_rates()
         progress = self.steps_done / self.config.steps
         judged = progress >= self.config.adversarial_start and self.config.weights.adversarial > 0
         with torch.autocast("cpu", torch.bfloat16):
-            painted, codes = self.painter(batch.photos, batch.vectors)
+            whole, codes = self.painter(batch.photos, batch.vectors)
+            painted = window(whole)
             terms = self._generator_terms(batch, painted, codes, judged)
+            if judged and self.steps_done % self.config.cycle_every == 0:
+                terms["cycle"] = (self.config.weights.cycle, self._cycle_term(batch, whole))
         total = torch.stack([weight * term for weight, term in terms.values()]).sum()
         self._update(self.generator_adam, total, self.painter)
         self._update_ema()
@@ -126,6 +141,8 @@ class Trainer:
             works.contiguous(memory_format=torch.channels_last),
             torch.cat([self.library.vector(draw) for draw in draws]),
             StyleStatistics.concatenate([self.library.target(draw) for draw in draws]),
+            _random_window(size, random),
+            random,
         )
 
     def _swap_for_way_back(
@@ -142,23 +159,23 @@ class Trainer:
     ) -> dict[str, tuple[float, Tensor]]:
         """The terms of the objective with their weights at this step."""
         weights, config = self.config.weights, self.config
+        photos = batch.window(batch.photos)
         features = self.loss_network(painted)
         with torch.no_grad():
-            content = self.loss_network(batch.photos)
+            content = self.loss_network(photos)
+            tone = losses.tone_target(photos, batch.targets.tones)
+            flat = losses.flatness(photos)
         ramp = min(1.0, (self.steps_done + 1) / max(1.0, config.style_ramp * config.steps))
-        tone = losses.tone_target(batch.photos, batch.targets.tones)
         terms = {
             "content": (weights.content, content_term(features, content)),
             "style": (weights.style * ramp, self._style_term(features, batch.targets)),
             "tone": (weights.tone, losses.tone_loss(painted, tone)),
-            "edge": (weights.edge, losses.edge_loss(painted, batch.photos)),
-            "tv": (weights.tv, losses.total_variation(painted)),
+            "edge": (weights.edge, losses.edge_loss(painted, photos)),
+            "tv": (weights.tv, losses.total_variation(painted, flat)),
             "identity": (weights.identity, self._identity_term(batch)),
         }
         if judged:
             terms["adversarial"] = (weights.adversarial, self._adversarial_term(painted, codes))
-            if self.steps_done % config.cycle_every == 0:
-                terms["cycle"] = (weights.cycle, self._cycle_term(batch, painted))
         return terms
 
     def _style_term(self, features: Features, targets: StyleStatistics) -> Tensor:
@@ -173,13 +190,13 @@ class Trainer:
         """A photograph in its own style stays as it is; one picture of the batch is enough."""
         photo = batch.photos[:1]
         back, _ = self.painter(photo, self._own_vector(photo))
-        return losses.identity_loss(back, photo)
+        return losses.identity_loss(batch.window(back), batch.window(photo))
 
     def _cycle_term(self, batch: Batch, painted: Tensor) -> Tensor:
         """Two of the painted pictures, turned back into the photographs that they were."""
         photos = batch.photos[:2]
         back, _ = self.painter(painted[:2], self._own_vector(photos))
-        return losses.cycle_loss(back, photos)
+        return losses.cycle_loss(batch.window(back), batch.window(photos))
 
     def _own_vector(self, photo: Tensor) -> Tensor:
         with torch.no_grad():
@@ -199,7 +216,8 @@ class Trainer:
     def _discriminator_step(self, batch: Batch, painted: Tensor, codes: Tensor) -> Terms:
         """Real works against painted pictures; for style also against real works with another's code."""
         form, judge = self.config.adversarial_form, self.discriminator
-        real, fake, codes = _translate(batch.works), _translate(painted), codes.float()
+        real = _translate(batch.window(batch.works), batch.random)
+        fake, codes = _translate(painted, batch.random), codes.float()
         with torch.autocast("cpu", torch.bfloat16):
             of_real, of_fake = judge.features(real), judge.features(fake)
             realism = zip(judge.realism_scores(of_real), judge.realism_scores(of_fake), strict=True)
@@ -287,6 +305,13 @@ def content_term(features: Features, content: Features) -> Tensor:
     return torch.stack(parts).sum() / sum(shares.values())
 
 
+def _random_window(size: int, random: torch.Generator) -> Window:
+    """A window of size - BORDER, at a random place: a fixed one would still betray the border."""
+    side = size - BORDER
+    top, left = torch.randint(0, BORDER + 1, (2,), generator=random).tolist()
+    return lambda pictures: pictures[..., top : top + side, left : left + side]
+
+
 def _spreads(statistics: StyleStatistics) -> dict[str, tuple[Tensor, Tensor]]:
     """Per layer, how far the moments differ over all works: the unit of the moment loss."""
     result = {}
@@ -296,7 +321,7 @@ def _spreads(statistics: StyleStatistics) -> dict[str, tuple[Tensor, Tensor]]:
     return result
 
 
-def _translate(pictures: Tensor) -> Tensor:
+def _translate(pictures: Tensor, random: torch.Generator) -> Tensor:
     """Shift each picture by up to 1/8, filling with black: DiffAugment's translation.
 
     Zhao et al., 2020 (arXiv:2006.10738). No colour change: the palette is style.
@@ -304,7 +329,7 @@ def _translate(pictures: Tensor) -> Tensor:
     size = pictures.shape[-1]
     most = size // 8
     padded = nn.functional.pad(pictures, (most, most, most, most))
-    places = torch.randint(0, 2 * most + 1, (len(pictures), 2)).tolist()
+    places = torch.randint(0, 2 * most + 1, (len(pictures), 2), generator=random).tolist()
     return torch.stack([p[:, y : y + size, x : x + size] for p, (y, x) in zip(padded, places, strict=True)])
 
 

@@ -84,6 +84,17 @@ def test_total_variation_by_hand() -> None:
     assert losses.total_variation(torch.ones(1, 3, 5, 5)).item() == 0
 
 
+def test_flatness_is_one_in_the_sky_and_small_in_texture() -> None:
+    torch.manual_seed(0)
+    picture = torch.full((1, 3, 64, 64), 0.6)
+    picture[..., 32:, :] = torch.rand(1, 1, 32, 64)
+    flat = losses.flatness(picture)
+    assert flat.shape == (1, 1, 64, 64)
+    assert flat[..., :20, :].min() > 0.9
+    assert flat[..., 44:, :].max() < 0.1
+    assert losses.total_variation(picture, flat) < 0.1 * losses.total_variation(picture)
+
+
 def test_cycle_and_identity_are_mean_absolute_differences() -> None:
     a, b = torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.25)
     assert losses.cycle_loss(a, b).item() == pytest.approx(0.25)
