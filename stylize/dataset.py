@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torchvision.transforms.v2 import functional as transforms
 
 from stylize.errors import StylizeError
 from stylize.images import read_rgb
@@ -14,7 +14,7 @@ from stylize.images import read_rgb
 class PictureSet:
     """A list of picture files, each decoded once (shorter side at most `side`) and kept as uint8."""
 
-    def __init__(self, paths: Sequence[Path], side: int = 512) -> None:
+    def __init__(self, paths: Sequence[Path], side: int = 384) -> None:
         if not paths:
             raise StylizeError("There are no pictures to train on; name a folder that holds some.")
         self.paths = list(paths)
@@ -47,20 +47,11 @@ class PictureSet:
         left = round(draw[2] * (width - extent))
         crop = picture[:, top : top + extent, left : left + extent].float().div_(255)
         if extent != size:
-            crop = resize(crop, size, size)
-        return crop.flip(-1) if draw[3] < 0.5 else crop
-
-
-def resize(picture: Tensor, height: int, width: int) -> Tensor:
-    """Antialiased bilinear resize of (3, H, W) floats."""
-    return F.interpolate(
-        picture[None], size=(height, width), mode="bilinear", antialias=True, align_corners=False
-    )[0]
+            crop = transforms.resize(crop, [size, size])
+        return transforms.horizontal_flip(crop) if draw[3] < 0.5 else crop
 
 
 def centre_crop(picture: Tensor, size: int) -> Tensor:
     """The largest centred square of (3, H, W) floats, resized to `size`."""
-    height, width = picture.shape[1:]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return resize(picture[:, top : top + side, left : left + side], size, size)
+    side = min(picture.shape[1:])
+    return transforms.resize(transforms.center_crop(picture, [side, side]), [size, size])

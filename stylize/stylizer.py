@@ -10,7 +10,7 @@ from stylize.model import Base
 from stylize.perceptual import CompactVGG, fit_to_network
 from stylize.tensors import reflect_pad, to_float, to_uint8
 
-MARGIN = 16
+MARGIN = 32
 """Mirrored pixels around a picture, so that the convolutions' zero padding stays out of it."""
 
 REFERENCE_SIDE = 384
