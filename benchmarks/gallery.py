@@ -1,6 +1,6 @@
 """Paint the gallery of the README from the photographs in examples/.
 
-    python benchmarks/gallery.py
+python benchmarks/gallery.py
 """
 
 from pathlib import Path

@@ -145,7 +145,8 @@ class Bench:
         far = sum(self.vgg.distance(photo.vgg, folder) for photo in self.photos_seen)
         for result, photo, photo_seen in zip(results, self.photos, self.photos_seen, strict=True):
             seen = self.look(result, keep=True)
-            assert seen.features and photo_seen.features
+            assert seen.features is not None
+            assert photo_seen.features is not None
             sums["closed"] += self.vgg.distance(seen.vgg, folder)
             sums["colour"] += self.squeeze.nearest(seen.squeeze) == folder
             sums["luminance"] += self.squeeze_grey.nearest(seen.squeeze_grey) == folder

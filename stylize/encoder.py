@@ -44,6 +44,14 @@ class StyleStatistics:
             self.tones[chosen].mean(0, True),
         )
 
+    def to(self, device: torch.device) -> "StyleStatistics":
+        """The same on a device."""
+        return StyleStatistics(
+            {k: (m.to(device), s.to(device)) for k, (m, s) in self.moments.items()},
+            {k: gram.to(device) for k, gram in self.grams.items()},
+            self.tones.to(device),
+        )
+
     @staticmethod
     def concatenate(parts: "Sequence[StyleStatistics]") -> "StyleStatistics":
         """Statistics of several styles as one batch."""

@@ -128,10 +128,10 @@ def sample_sheet(trainer: Trainer, count: int = 5) -> Tensor:
     step = max(1, len(trainer.photos) // count)
     photos = [_square(trainer.photos, i * step) for i in range(min(count, len(trainer.photos)))]
     columns = [torch.cat(photos, dim=1)]
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), trainer.autocast():
         for members in trainer.library.members.values():
-            vector = trainer.library.vectors[list(members)].mean(0, keepdim=True)
-            painted = [trainer.ema(photo[None], vector)[0][0] for photo in photos]
+            vector = trainer.library.vectors[list(members)].mean(0, keepdim=True).to(trainer.device)
+            painted = [trainer.ema(photo[None].to(trainer.device), vector)[0][0].cpu() for photo in photos]
             columns.append(torch.cat(painted, dim=1))
     return torch.cat(columns, dim=2)
 
@@ -159,7 +159,8 @@ def export(
             continue
         name = alone or group
         with torch.no_grad():
-            code = base.encoder(trainer.library.vectors[list(members)].mean(0, keepdim=True))
+            vector = trainer.library.vectors[list(members)].mean(0, keepdim=True)
+            code = base.encoder(vector.to(trainer.device))
         style = Style(code, cards.get(group, StyleCard(name)), base.identity, base if alone else None)
         written.append(folder / "styles" / f"{name}.safetensors")
         save_style(written[-1], style)

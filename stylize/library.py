@@ -60,13 +60,14 @@ class StyleLibrary:
         self, encoder_network: CompactVGG, loss_network: LossNetwork
     ) -> tuple[Tensor, StyleStatistics]:
         """Moment vectors and statistics of all works."""
+        device, cpu = encoder_network.mean.device, torch.device("cpu")
         vectors, statistics = [], []
         for group, index in self._owner:
-            picture = fit_to_network(to_float(self.groups[group][index])[None])
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            picture = fit_to_network(to_float(self.groups[group][index])[None]).to(device)
+            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
                 features = loss_network(picture)
-                vectors.append(moments_vector(encoder_network(picture, ENCODER_LAYERS)))
-            statistics.append(describe(picture, features))
+                vectors.append(moments_vector(encoder_network(picture, ENCODER_LAYERS)).cpu())
+            statistics.append(describe(picture, features).to(cpu))
         return torch.cat(vectors), StyleStatistics.concatenate(statistics)
 
     def _digest(self, *networks: nn.Module) -> str:
@@ -77,7 +78,7 @@ class StyleLibrary:
             digest.update(f"{group} {path} {path.stat().st_size} {path.stat().st_mtime_ns}\n".encode())
         for network in networks:
             for tensor in network.state_dict().values():
-                digest.update(tensor.numpy().tobytes())
+                digest.update(tensor.cpu().numpy().tobytes())
         return digest.hexdigest()
 
     def draw(self, random: torch.Generator) -> StyleDraw:

@@ -72,7 +72,7 @@ def load_base(path: Path) -> Base:
 
 def save_style(path: Path, style: Style) -> None:
     """Write a style, with its networks if it carries its own."""
-    tensors = {"code": style.code.detach().float().reshape(1, -1)}
+    tensors = {"code": style.code.detach().cpu().float().reshape(1, -1)}
     metadata = {"card": style.card.to_json()}
     if style.base is not None:
         networks = _base_tensors(style.base)
@@ -108,7 +108,7 @@ def _base_tensors(base: Base) -> dict[str, Tensor]:
         network: nn.Module = getattr(base, part)
         buffers = {name for name, _ in network.named_buffers()}
         for name, tensor in network.state_dict().items():
-            kept = tensor.detach().float() if name in buffers else tensor.detach().half()
+            kept = tensor.detach().cpu().float() if name in buffers else tensor.detach().cpu().half()
             tensors[f"{part}.{name}"] = kept.contiguous()
     return tensors
 

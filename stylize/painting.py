@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from stylize.devices import choose_device, choose_dtype
 from stylize.errors import PictureError
 from stylize.images import Picture, read_picture, resize_picture, write_picture
 from stylize.jobs import Job
 from stylize.styles import ResolvedStyle
-from stylize.stylizer import Stylizer, choose_device, choose_dtype
+from stylize.stylizer import Stylizer
 
 Status = Literal["done", "skipped", "failed"]
 

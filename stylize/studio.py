@@ -12,6 +12,7 @@ from stylize import bundled
 from stylize.cards import StyleCard
 from stylize.config import GeneratorConfig, TrainConfig
 from stylize.dataset import PictureSet
+from stylize.devices import choose_device, choose_dtype
 from stylize.errors import UsageError, WeightsError
 from stylize.fitting import RunFolder, export, fit
 from stylize.library import PHOTOGRAPH, StyleLibrary
@@ -41,10 +42,14 @@ class Plan:
     perceptual: str = "bundled"
     hold_out: int = 20
     cards: Path | None = None
+    device: str = "auto"
+    dtype: str = "auto"
 
 
 def train(plan: Plan, on_step: Callable[[int, Terms, float], None]) -> tuple[bool, list[Path]]:
     """Run the plan. Returns whether it was finished, and the files that it wrote."""
+    device = choose_device(plan.device)
+    dtype = choose_dtype(plan.dtype, device)
     groups = works_by_style(plan.works, plan.name)
     photos = content_photos(plan.content, plan.hold_out)
     several = len(groups) > 1
@@ -52,13 +57,13 @@ def train(plan: Plan, on_step: Callable[[int, Terms, float], None]) -> tuple[boo
     groups[PHOTOGRAPH] = PictureSet(some, side=photos.side)
     cards = read_cards(plan.cards) if plan.cards else {}
 
-    compact = load_perceptual(bundled.perceptual_path()).to(memory_format=torch.channels_last)
-    losses_from = LossNetwork(compact, load_vgg(plan.perceptual)).requires_grad_(False)
+    compact = load_perceptual(bundled.perceptual_path()).to(device, memory_format=torch.channels_last)
+    losses_from = LossNetwork(compact, load_vgg(plan.perceptual)).requires_grad_(False).to(device)
     run = RunFolder(plan.folder)
     library = StyleLibrary(groups, compact, losses_from, cache=run.path / "works.safetensors")
     start = None if plan.from_scratch else load_base(bundled.base_path())
     shape = start.generator.config if start else plan.generator
-    trainer = Trainer(plan.config, shape, photos, library, compact, losses_from, start)
+    trainer = Trainer(plan.config, shape, photos, library, compact, losses_from, start, device, dtype)
 
     def write() -> list[Path]:
         """The styles as they are now: a run can be looked at while it goes on."""

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from stylize.encoder import ENCODER_LAYERS, moments_vector
-from stylize.errors import UsageError
 from stylize.generator import STRIDE, Modulation
 from stylize.model import Base
 from stylize.perceptual import CompactVGG, fit_to_network
@@ -18,39 +17,6 @@ REFERENCE_SIDE = 384
 
 _SMALLEST = 64
 """Padded sides are at least this, so that instance statistics mean something."""
-
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def choose_device(wanted: str) -> torch.device:
-    """`auto` (CUDA, then MPS, then CPU) or a device by name; UsageError if it is not there."""
-    if wanted == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-    except RuntimeError:
-        raise UsageError(f"Unknown device {wanted!r}; use auto, cpu, cuda, cuda:N or mps.") from None
-    missing = (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()) or (
-        device.type == "mps" and not torch.backends.mps.is_available()
-    )
-    if missing or device.type not in {"cpu", "cuda", "mps"}:
-        raise UsageError(f"The device {wanted} is not available here; use --device cpu or auto.")
-    return device
-
-
-def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
-    """`auto` is fp16 on CUDA, bf16 on CPUs that multiply in it, fp32 elsewhere."""
-    if wanted != "auto":
-        if wanted == "fp16" and device.type == "cpu":
-            raise UsageError("fp16 is slow on CPUs; use --dtype bf16 or fp32 with --device cpu.")
-        return _DTYPES[wanted]
-    if device.type == "cuda":
-        return torch.float16
-    if device.type == "cpu" and getattr(torch.cpu, "_is_avx512_bf16_supported", bool)():
-        return torch.bfloat16
-    return torch.float32
 
 
 class Stylizer:

@@ -33,6 +33,8 @@ BORDER = 32
 padding at a crop's border differs from what it sees of a picture's, and losses over the border teach it
 to paint frames."""
 
+CPU = torch.device("cpu")
+
 Terms = dict[str, float]
 Window = Callable[[Tensor], Tensor]
 """Cuts the judged part out of pictures."""
@@ -77,9 +79,13 @@ class Trainer:
         encoder_network: CompactVGG,
         loss_network: LossNetwork,
         start: Base | None = None,
+        device: torch.device = CPU,
+        dtype: torch.dtype = torch.bfloat16,
     ) -> None:
         torch.manual_seed(config.seed)
         self.config = config
+        self.device = device
+        self.dtype = dtype
         self.photos = photos
         self.library = library
         self.encoder_network = encoder_network
@@ -94,14 +100,22 @@ class Trainer:
         self.ema.load_state_dict(self.painter.state_dict())
         self.ema.requires_grad_(False)
         self.discriminator = Discriminator(DiscriminatorConfig(code_size=generator_config.code_size))
+        for network in (self.painter, self.ema, self.discriminator, encoder_network, loss_network):
+            network.to(device)
         self.generator_adam = torch.optim.Adam(
             self.painter.parameters(), config.generator_rate, betas=(0.5, 0.99)
         )
         self.discriminator_adam = torch.optim.Adam(
             self.discriminator.parameters(), config.discriminator_rate, betas=(0.5, 0.99)
         )
-        self.spreads = _spreads(library.statistics)
+        # fp16 gradients underflow unless the loss is scaled; for other precisions this does nothing.
+        self.scalers = [torch.amp.GradScaler(device.type, enabled=dtype == torch.float16) for _ in range(2)]
+        self.spreads = _spreads(library.statistics.to(device))
         self.steps_done = 0
+
+    def autocast(self) -> torch.autocast:
+        """The run's mixed precision; fp32 switches it off."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     # -- one step ---------------------------------------------------------------------------------
 
@@ -112,14 +126,14 @@ class Trainer:
         self._set_rates()
         progress = self.steps_done / self.config.steps
         judged = progress >= self.config.adversarial_start and self.config.weights.adversarial > 0
-        with torch.autocast("cpu", torch.bfloat16):
+        with self.autocast():
             whole, codes = self.painter(batch.photos, batch.vectors)
             painted = window(whole)
             terms = self._generator_terms(batch, painted, codes, judged)
             if judged and self.steps_done % self.config.cycle_every == 0:
                 terms["cycle"] = (self.config.weights.cycle, self._cycle_term(batch, whole))
         total = torch.stack([weight * term for weight, term in terms.values()]).sum()
-        self._update(self.generator_adam, total, self.painter)
+        self._update(self.generator_adam, self.scalers[0], total, self.painter)
         self._update_ema()
         report = {name: term.item() for name, (_, term) in terms.items()}
         if judged:
@@ -137,10 +151,10 @@ class Trainer:
         works = torch.stack([self.library.crop(draw, size, random) for draw in draws])
         photos = self._swap_for_way_back(photos, draws, size, random)
         return Batch(
-            photos.contiguous(memory_format=torch.channels_last),
-            works.contiguous(memory_format=torch.channels_last),
-            torch.cat([self.library.vector(draw) for draw in draws]),
-            StyleStatistics.concatenate([self.library.target(draw) for draw in draws]),
+            photos.to(self.device).contiguous(memory_format=torch.channels_last),
+            works.to(self.device).contiguous(memory_format=torch.channels_last),
+            torch.cat([self.library.vector(draw) for draw in draws]).to(self.device),
+            StyleStatistics.concatenate([self.library.target(draw) for draw in draws]).to(self.device),
             _random_window(size, random),
             random,
         )
@@ -218,7 +232,7 @@ class Trainer:
         form, judge = self.config.adversarial_form, self.discriminator
         real = _translate(batch.window(batch.works), batch.random)
         fake, codes = _translate(painted, batch.random), codes.float()
-        with torch.autocast("cpu", torch.bfloat16):
+        with self.autocast():
             of_real, of_fake = judge.features(real), judge.features(fake)
             realism = zip(judge.realism_scores(of_real), judge.realism_scores(of_fake), strict=True)
             style = zip(
@@ -232,16 +246,20 @@ class Trainer:
                 negatives = torch.cat([faked, other])
                 parts.append(losses.discriminator_loss(own, negatives, form))
         loss = losses.mean_over_scales(parts)
-        self._update(self.discriminator_adam, loss, judge)
+        self._update(self.discriminator_adam, self.scalers[1], loss, judge)
         return {"discriminator": loss.item()}
 
-    def _update(self, adam: torch.optim.Optimizer, loss: Tensor, network: nn.Module) -> None:
+    def _update(
+        self, adam: torch.optim.Optimizer, scaler: torch.amp.GradScaler, loss: Tensor, network: nn.Module
+    ) -> None:
         adam.zero_grad(set_to_none=True)
-        loss.backward()
+        scaler.scale(loss).backward()
+        scaler.unscale_(adam)
         norm = nn.utils.clip_grad_norm_(network.parameters(), self.config.clip)
         # A step with a non-finite gradient would ruin the weights for good; leave it out.
         if torch.isfinite(norm):
-            adam.step()
+            scaler.step(adam)
+        scaler.update()
 
     def _update_ema(self) -> None:
         """Average of the weights, shorter at first so that the start is forgotten."""
@@ -273,6 +291,7 @@ class Trainer:
         for part in ("generator_adam", "discriminator_adam"):
             for index, state in getattr(self, part).state_dict()["state"].items():
                 tensors |= {f"{part}.{index}.{k}": v for k, v in state.items()}
+        tensors["loss_scales"] = torch.tensor([scaler.get_scale() for scaler in self.scalers])
         metadata = {"steps_done": str(self.steps_done), "config": to_json(self.config)}
         with atomic_path(path) as temporary:
             save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata=metadata)
@@ -296,6 +315,8 @@ class Trainer:
                 index, key = name.split(".")
                 state.setdefault(int(index), {})[key] = tensor
             adam.load_state_dict({**adam.state_dict(), "state": state})
+        for scaler, scale in zip(self.scalers, tensors["loss_scales"].tolist(), strict=True):
+            scaler.load_state_dict({**scaler.state_dict(), "scale": scale})
 
 
 def content_term(features: Features, content: Features) -> Tensor:

@@ -13,7 +13,7 @@ FLOORS = [
     {"__init__"},
     {"errors"},
     {"config", "files", "tensors", "console"},
-    {"statistics", "cards", "bundled", "paths"},
+    {"statistics", "cards", "bundled", "paths", "devices"},
     {"generator", "discriminator", "perceptual", "losses", "images", "jobs"},
     {"encoder", "dataset"},
     {"model", "library"},

@@ -84,7 +84,8 @@ def test_a_checkpoint_of_other_networks_is_refused(library: StyleLibrary, tmp_pa
 def test_a_step_that_is_not_finite_is_left_out(library: StyleLibrary) -> None:
     run = trainer(library)
     before = {k: v.clone() for k, v in run.painter.named_parameters()}
-    run._update(run.generator_adam, sum(p.sum() for p in run.painter.parameters()) * torch.nan, run.painter)
+    loss = sum(p.sum() for p in run.painter.parameters()) * torch.nan
+    run._update(run.generator_adam, run.scalers[0], loss, run.painter)
     assert all(torch.equal(before[k], v) for k, v in run.painter.named_parameters())
 
 

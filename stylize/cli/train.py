@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from stylize.cli.options import DeviceOption, DtypeOption, QuietOption
 from stylize.config import AdversarialForm, GeneratorConfig, LossWeights, TrainConfig
 from stylize.console import progress, talk
 from stylize.errors import ExitCode, UsageError
@@ -52,7 +53,9 @@ def train(
     ] = 20,
     cards: Annotated[Path | None, typer.Option(help="TOML file with a style card per style.")] = None,
     seed: Annotated[int, typer.Option()] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q")] = False,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    quiet: QuietOption = False,
 ) -> None:
     """Learn styles from works (paintings, prints, ...) and photographs.
 
@@ -74,6 +77,7 @@ def train(
         works=works, content=content, name=name, folder=output or Path("runs") / name, config=config,
         generator=GeneratorConfig(half_width=width, quarter_width=2 * width, eighth_width=4 * width),
         from_scratch=from_scratch, perceptual=perceptual, hold_out=hold_out, cards=cards,
+        device=device, dtype=dtype,
     )  # fmt: skip
     with progress(quiet) as bar:
         task = bar.add_task("Reading the works", total=None, note="")
