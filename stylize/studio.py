@@ -57,7 +57,7 @@ def train(plan: Plan, on_step: Callable[[int, Terms, float], None]) -> tuple[boo
     groups[PHOTOGRAPH] = PictureSet(some, side=photos.side)
     cards = read_cards(plan.cards) if plan.cards else {}
 
-    compact = load_perceptual(bundled.perceptual_path()).to(device, memory_format=torch.channels_last)
+    compact = load_perceptual(bundled.perceptual_path()).to(device).to(memory_format=torch.channels_last)
     losses_from = LossNetwork(compact, load_vgg(plan.perceptual)).requires_grad_(False).to(device)
     run = RunFolder(plan.folder)
     library = StyleLibrary(groups, compact, losses_from, cache=run.path / "works.safetensors")
