@@ -16,7 +16,7 @@ from stylize.styles import resolve_style
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PHOTOS = ("temple", "raccoon", "astronaut", "coffee", "cat")
 FIRST = ("ink-wash", "ukiyo-e", "van-gogh", "impressionist", "engraving", "byzantine-mosaic")
-SIZE = [300, 400]
+SIZE = [225, 300]
 
 
 def main() -> None:

@@ -9,13 +9,13 @@ from stylize.model import Base
 from stylize.perceptual import CompactVGG, fit_to_network
 from stylize.tensors import reflect_pad, to_float, to_uint8
 
-MARGIN = 32
+MARGIN = 64
 """Mirrored pixels around a picture, so that the convolutions' zero padding stays out of it."""
 
 REFERENCE_SIDE = 384
 """Shorter side at which a reference painting is seen, as in training."""
 
-_SMALLEST = 64
+_SMALLEST = 128
 """Padded sides are at least this, so that instance statistics mean something."""
 
 
