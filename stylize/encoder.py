@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from stylize.perceptual import DEEP_LAYERS, SHALLOW_LAYERS, CompactVGG, Features
+from stylize.perceptual import DEEP_LAYERS, SHALLOW_LAYERS, CompactPlan, Features
 from stylize.statistics import gram_matrix, low_pass_luminance, mean_and_std, quantiles
 
 ENCODER_LAYERS = SHALLOW_LAYERS + DEEP_LAYERS
@@ -109,7 +109,7 @@ class StyleEncoder(nn.Module):
         return self.code(torch.nn.functional.silu(self.hidden(standard)))
 
 
-def moments_size(network: CompactVGG) -> int:
-    """Length of the moment vector of a perceptual network."""
-    widths = dict(entry for entry in network.plan if isinstance(entry, tuple))
+def moments_size(plan: CompactPlan = CompactPlan()) -> int:
+    """Length of the moment vector of a compact perceptual network."""
+    widths = dict(entry for entry in plan.widths if isinstance(entry, tuple))
     return 2 * sum(widths[name] for name in ENCODER_LAYERS)

@@ -52,9 +52,7 @@ class Style:
 
 def new_base(config: GeneratorConfig) -> Base:
     """A base with fresh weights."""
-    with torch.device("meta"):
-        inputs = moments_size(CompactVGG())
-    return Base(Generator(config), StyleEncoder(inputs, config.code_size), "")
+    return Base(Generator(config), StyleEncoder(moments_size(), config.code_size), "")
 
 
 def save_base(path: Path, base: Base) -> None:

@@ -9,7 +9,7 @@ from stylize.devices import choose_device, choose_dtype
 from stylize.errors import PictureError
 from stylize.images import Picture, read_picture, resize_picture, write_picture
 from stylize.jobs import Job
-from stylize.styles import ResolvedStyle
+from stylize.styles import ResolvedStyle, perceptual_network
 from stylize.stylizer import Stylizer
 
 Status = Literal["done", "skipped", "failed"]
@@ -51,7 +51,7 @@ class Painter:
 
     def __init__(self, style: ResolvedStyle, device: str, dtype: str, settings: PaintSettings) -> None:
         place = choose_device(device)
-        self.stylizer = Stylizer(style.base, style.perceptual, place, choose_dtype(dtype, place))
+        self.stylizer = Stylizer(style.base, perceptual_network, place, choose_dtype(dtype, place))
         self.code = style.code
         self.settings = settings
 

@@ -1,6 +1,7 @@
 """From what the user calls a style to a code and the base that paints it."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from torch import Tensor
@@ -16,11 +17,16 @@ from stylize.stylizer import encode_style
 
 @dataclass(frozen=True)
 class ResolvedStyle:
-    """A style ready to paint: its code (1, code_size), its base and the perceptual network."""
+    """A style ready to paint: its code (1, code_size) and the base that understands it."""
 
     code: Tensor
     base: Base
-    perceptual: CompactVGG
+
+
+@cache
+def perceptual_network() -> CompactVGG:
+    """The bundled perceptual network; most paintings do without it, so it is loaded when asked for."""
+    return load_perceptual(bundled.perceptual_path())
 
 
 def resolve_style(reference: str) -> ResolvedStyle:
@@ -29,14 +35,13 @@ def resolve_style(reference: str) -> ResolvedStyle:
     Raises UsageError if there is none, WeightsError or PictureError if the file is not good.
     """
     path = bundled.style_file(reference)
-    perceptual = load_perceptual(bundled.perceptual_path())
     if path.suffix.lower() in READABLE:
         base = load_base(bundled.base_path())
-        code = encode_style(base, perceptual, read_rgb(path))
+        code = encode_style(base, perceptual_network(), read_rgb(path))
     else:
         style = load_style(path)
         base, code = style.base or _base_of(style, path), style.code
-    return ResolvedStyle(code, base, perceptual)
+    return ResolvedStyle(code, base)
 
 
 def _base_of(style: Style, path: Path) -> Base:

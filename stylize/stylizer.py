@@ -1,5 +1,7 @@
 """Painting with a trained base: padding, device, precision and strength, uint8 in and out."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -20,9 +22,11 @@ _SMALLEST = 128
 
 
 class Stylizer:
-    """A base on a device, ready to paint."""
+    """A base on a device, ready to paint. `perceptual` is called when a picture must be encoded."""
 
-    def __init__(self, base: Base, perceptual: CompactVGG, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, base: Base, perceptual: Callable[[], CompactVGG], device: torch.device, dtype: torch.dtype
+    ) -> None:
         self.base = base
         self.perceptual = perceptual
         self.device = device
@@ -38,7 +42,7 @@ class Stylizer:
 
     def encode(self, picture: Tensor) -> Tensor:
         """The style code (1, code_size) of a painting or photograph, uint8 (3, H, W)."""
-        return encode_style(self.base, self.perceptual, picture)
+        return encode_style(self.base, self.perceptual(), picture)
 
     def paint(self, picture: Tensor, code: Tensor, strength: float = 1.0) -> Tensor:
         """Paint uint8 RGB (3, H, W) in the style of a code (1, code_size); same form and size.

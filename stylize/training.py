@@ -43,10 +43,10 @@ Window = Callable[[Tensor], Tensor]
 class Painter(nn.Module):
     """The part that is kept: style encoder and generator."""
 
-    def __init__(self, config: GeneratorConfig, network: CompactVGG) -> None:
+    def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.generator = Generator(config)
-        self.encoder = StyleEncoder(moments_size(network), config.code_size)
+        self.encoder = StyleEncoder(moments_size(), config.code_size)
 
     def forward(self, picture: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
         """Paint (N, 3, H, W) in the style of moment vectors (N, D); also return the codes."""
@@ -90,13 +90,13 @@ class Trainer:
         self.library = library
         self.encoder_network = encoder_network
         self.loss_network = loss_network
-        self.painter = Painter(generator_config, encoder_network).to(memory_format=torch.channels_last)
+        self.painter = Painter(generator_config).to(memory_format=torch.channels_last)
         if start is None:
             self.painter.encoder.calibrate(library.vectors)
         else:
             self.painter.generator.load_state_dict(start.generator.state_dict())
             self.painter.encoder.load_state_dict(start.encoder.state_dict())
-        self.ema = Painter(generator_config, encoder_network).to(memory_format=torch.channels_last)
+        self.ema = Painter(generator_config).to(memory_format=torch.channels_last)
         self.ema.load_state_dict(self.painter.state_dict())
         self.ema.requires_grad_(False)
         self.discriminator = Discriminator(DiscriminatorConfig(code_size=generator_config.code_size))
