@@ -16,6 +16,10 @@ from stylize.statistics import gram_matrix, low_pass_luminance, mean_and_std, qu
 ENCODER_LAYERS = SHALLOW_LAYERS + DEEP_LAYERS
 """Layers of the compact perceptual network that the encoder reads."""
 
+REFERENCE_SIDE = 384
+"""Shorter side in pixels at which works are seen, in training and as references: it sets how broad the
+strokes are."""
+
 TONE_LEVELS = 33
 """Quantiles kept of a work's low-pass luminance."""
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from stylize.cards import StyleCard
 from stylize.dataset import PictureSet, centre_crop
 from stylize.files import atomic_path
+from stylize.images import to_image
 from stylize.library import PHOTOGRAPH
 from stylize.model import Base, Style, save_base, save_style
-from stylize.tensors import to_uint8
+from stylize.tensors import to_float, to_uint8
 from stylize.training import Terms, Trainer
 
 SAMPLE_SIZE = 256
@@ -52,9 +52,8 @@ class RunFolder:
 
     def save_sheet(self, step: int, sheet: Tensor) -> None:
         """Write a sample sheet (3, H, W) in [0, 1]."""
-        pixels = to_uint8(sheet).permute(1, 2, 0).contiguous().numpy()
         with atomic_path(self.path / "samples" / f"{step:06d}.png") as temporary:
-            Image.fromarray(pixels).save(temporary, format="PNG")
+            to_image(to_uint8(sheet)).save(temporary, format="PNG")
 
 
 def fit(
@@ -130,14 +129,14 @@ def sample_sheet(trainer: Trainer, count: int = 5) -> Tensor:
     columns = [torch.cat(photos, dim=1)]
     with torch.no_grad(), trainer.autocast():
         for members in trainer.library.members.values():
-            vector = trainer.library.vectors[list(members)].mean(0, keepdim=True).to(trainer.device)
+            vector = trainer.library.mean_vector(members).to(trainer.device)
             painted = [trainer.ema(photo[None].to(trainer.device), vector)[0][0].cpu() for photo in photos]
             columns.append(torch.cat(painted, dim=1))
     return torch.cat(columns, dim=2)
 
 
 def _square(pictures: PictureSet, index: int) -> Tensor:
-    return centre_crop(pictures[index].float().div(255), SAMPLE_SIZE)
+    return centre_crop(to_float(pictures[index]), SAMPLE_SIZE)
 
 
 def export(
@@ -159,8 +158,7 @@ def export(
             continue
         name = alone or group
         with torch.no_grad():
-            vector = trainer.library.vectors[list(members)].mean(0, keepdim=True)
-            code = base.encoder(vector.to(trainer.device))
+            code = base.encoder(trainer.library.mean_vector(members).to(trainer.device))
         style = Style(code, cards.get(group, StyleCard(name)), base.identity, base if alone else None)
         written.append(folder / "styles" / f"{name}.safetensors")
         save_style(written[-1], style)

@@ -1,7 +1,7 @@
 """The works that a training run learns from: their statistics, and fair draws from them."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,9 +97,9 @@ class StyleLibrary:
             works = tuple(members)
         return StyleDraw(group, works, shown)
 
-    def vector(self, draw: StyleDraw) -> Tensor:
-        """Mean moment vector (1, D) of the drawn works."""
-        return self.vectors[list(draw.works)].mean(0, keepdim=True)
+    def mean_vector(self, works: Sequence[int]) -> Tensor:
+        """Mean moment vector (1, D) of some works, such as `members` of a group or those of a draw."""
+        return self.vectors[list(works)].mean(0, keepdim=True)
 
     def target(self, draw: StyleDraw) -> StyleStatistics:
         """Mean statistics of the drawn works (N = 1)."""

@@ -13,6 +13,7 @@ from stylize.cards import StyleCard
 from stylize.config import GeneratorConfig, TrainConfig
 from stylize.dataset import PictureSet
 from stylize.devices import choose_device, choose_dtype
+from stylize.encoder import REFERENCE_SIDE
 from stylize.errors import UsageError, WeightsError
 from stylize.fitting import RunFolder, export, fit
 from stylize.library import PHOTOGRAPH, StyleLibrary
@@ -20,9 +21,6 @@ from stylize.model import load_base, load_perceptual
 from stylize.paths import find_pictures
 from stylize.perceptual import VGG19, LossNetwork
 from stylize.training import Terms, Trainer
-
-WORK_SIDE = 384
-"""Works are seen with this shorter side in pixels: it sets how broad the strokes are."""
 
 _PHOTOGRAPHS_AS_STYLE = 200
 """So many photographs describe the style *photograph*."""
@@ -79,12 +77,13 @@ def works_by_style(works: Sequence[Path], name: str) -> dict[str, PictureSet]:
     A single folder, or pictures, make one style called `name`.
     """
     if len(works) == 1 or not all(_folder_of(path).is_dir() for path in works):
-        return {name: PictureSet(find_pictures(works), WORK_SIDE)}
+        return {name: PictureSet(find_pictures(works), REFERENCE_SIDE)}
     names = [_style_of(path) for path in works]
     if len(set(names)) < len(names) or PHOTOGRAPH in names:
         raise UsageError(f"Each folder names a style: give them different names, none {PHOTOGRAPH!r}.")
     return {
-        n: PictureSet(find_pictures([_folder_of(p)]), WORK_SIDE) for n, p in zip(names, works, strict=True)
+        n: PictureSet(find_pictures([_folder_of(p)]), REFERENCE_SIDE)
+        for n, p in zip(names, works, strict=True)
     }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from stylize.encoder import ENCODER_LAYERS, moments_vector
+from stylize.encoder import ENCODER_LAYERS, REFERENCE_SIDE, moments_vector
 from stylize.generator import STRIDE, Modulation
 from stylize.model import Base
 from stylize.perceptual import CompactVGG, fit_to_network
@@ -13,9 +13,6 @@ from stylize.tensors import reflect_pad, to_float, to_uint8
 
 MARGIN = 64
 """Mirrored pixels around a picture, so that the convolutions' zero padding stays out of it."""
-
-REFERENCE_SIDE = 384
-"""Shorter side at which a reference painting is seen, as in training."""
 
 _SMALLEST = 128
 """Padded sides are at least this, so that instance statistics mean something."""

@@ -23,7 +23,7 @@ from stylize.model import Base
 from stylize.perceptual import CompactVGG, Features, LossNetwork
 
 CONTENT_LAYERS = {"relu3_1": 0.5, "relu3_4": 1.0, "relu4_1": 1.0}
-"""Layers of the content loss and their shares; a layer that the loss network lacks is left out."""
+"""Layers of the content loss and their shares."""
 
 CONTENT_ZOOM = (0.5, 2.0)
 """Photographs are seen from twice enlarged, like a large print, to half size."""
@@ -153,7 +153,7 @@ class Trainer:
         return Batch(
             photos.to(self.device).contiguous(memory_format=torch.channels_last),
             works.to(self.device).contiguous(memory_format=torch.channels_last),
-            torch.cat([self.library.vector(draw) for draw in draws]).to(self.device),
+            torch.cat([self.library.mean_vector(draw.works) for draw in draws]).to(self.device),
             StyleStatistics.concatenate([self.library.target(draw) for draw in draws]).to(self.device),
             _random_window(size, random),
             random,
@@ -320,10 +320,9 @@ class Trainer:
 
 
 def content_term(features: Features, content: Features) -> Tensor:
-    """Content loss, weighted mean over the layers of `CONTENT_LAYERS` that there are."""
-    shares = {name: share for name, share in CONTENT_LAYERS.items() if name in features}
-    parts = [share * losses.content_loss(features[name], content[name]) for name, share in shares.items()]
-    return torch.stack(parts).sum() / sum(shares.values())
+    """Content loss, weighted mean over `CONTENT_LAYERS`."""
+    parts = [share * losses.content_loss(features[k], content[k]) for k, share in CONTENT_LAYERS.items()]
+    return torch.stack(parts).sum() / sum(CONTENT_LAYERS.values())
 
 
 def _random_window(size: int, random: torch.Generator) -> Window:

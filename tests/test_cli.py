@@ -210,6 +210,12 @@ def test_an_unwritable_folder(run: Run, photo: Path) -> None:
     assert "locked" in one_sentence(result.stderr)
 
 
+def test_brackets_in_a_name_are_no_markup(run: Run, photo: Path) -> None:
+    result = run("apply", photo, "-s", "works[red].png")
+    assert result.returncode == 2
+    assert "works[red].png" in one_sentence(result.stderr)
+
+
 def test_debugging_shows_the_traceback(run: Run, photo: Path) -> None:
     result = run("apply", photo, "-s", "ink-wahs", STYLIZE_DEBUG="1")
     assert b"Traceback" in result.stderr

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from stylize import __version__
 from stylize.cli.apply import apply
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StylizeError as error:
         if debugging():
             raise
-        talk.print(f"[red]Error:[/red] {error}", markup=True)
+        talk.print(f"[red]Error:[/red] {escape(str(error))}", markup=True)
         return error.exit_code
     except KeyboardInterrupt:
         talk.print("Interrupted.")

@@ -123,22 +123,21 @@ def _stream(painter: "Painter", source: Path, output: Path | None, suffix: str |
     """Paint one picture from stdin or to stdout."""
     from stylize.images import encode_picture, read_picture, write_picture
 
+    quality = painter.settings.quality
+    to_stdout = output is None or output == STREAM
+    job = Job(source, output or STREAM)
+    if to_stdout and sys.stdout.isatty():
+        raise UsageError("The picture would go to the terminal; name a file with -o or redirect the output.")
+    if not to_stdout and (job.target.is_dir() or job.suffix not in FORMATS):
+        raise UsageError(f"For a picture from -, -o names a file that ends in one of {', '.join(FORMATS)}.")
+    if not to_stdout and painter.is_done(job):
+        return
     picture = (
         read_picture(sys.stdin.buffer.read(), "standard input") if source == STREAM else read_picture(source)
     )
     painted = painter.paint(picture)
-    quality = painter.settings.quality
-    if output is None or output == STREAM:
-        if sys.stdout.isatty():
-            raise UsageError(
-                "The picture would go to the terminal; name a file with -o or redirect the output."
-            )
+    if to_stdout:
         encode_picture(painted, sys.stdout.buffer, FORMATS[suffix or "png"], quality)
         sys.stdout.buffer.flush()
-        return
-    job = Job(source, output)
-    if output.is_dir() or job.suffix not in FORMATS:
-        raise UsageError(f"For a picture from -, -o names a file that ends in one of {', '.join(FORMATS)}.")
-    if painter.is_done(job):
-        return
-    write_picture(painted, output, job.format_name, quality)
+    else:
+        write_picture(painted, job.target, job.format_name, quality)
