@@ -9,7 +9,7 @@ from stylize.config import DiscriminatorConfig
 
 
 class PatchDiscriminator(nn.Module):
-    """Judges overlapping patches (Isola et al., 2017, arXiv:1611.07004), spectrally normalised.
+    """Judges overlapping patches (Isola et al., 2017, arXiv:1611.07004), features spectrally normalised.
 
     Spectral normalisation: Miyato et al., 2018 (arXiv:1802.05957). No instance norm: it would erase
     palette and contrast, which are style. `strides` sets the patch size.
@@ -22,8 +22,10 @@ class PatchDiscriminator(nn.Module):
             spectral_norm(nn.Conv2d(a, b, 4 if stride == 2 else 3, stride, padding=1))
             for a, b, stride in zip(widths, widths[1:], strides, strict=False)
         )
-        self.realism = spectral_norm(nn.Conv2d(widths[-1], 1, 1))
-        self.style = spectral_norm(nn.Linear(config.code_size, widths[-1]))
+        # The last layers are free: with every layer held to a slope of one, the scores stay so small
+        # that the hinge is never reached and the generator learns little from them.
+        self.realism = nn.Conv2d(widths[-1], 1, 1)
+        self.style = nn.Linear(config.code_size, widths[-1])
 
     def features(self, picture: Tensor) -> Tensor:
         """What both scores look at: (N, 3, H, W) in [0, 1] -> (N, C, h, w)."""

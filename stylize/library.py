@@ -14,10 +14,15 @@ from stylize.dataset import PictureSet
 from stylize.encoder import ENCODER_LAYERS, StyleStatistics, describe, moments_vector
 from stylize.files import atomic_path
 from stylize.perceptual import DEEP_LAYERS, SHALLOW_LAYERS, CompactVGG, LossNetwork, fit_to_network
-from stylize.tensors import to_float
+from stylize.tensors import luminance, to_float
 
 PHOTOGRAPH = "photograph"
 """The style that photographs have; every base knows it."""
+
+_Seen = tuple[Tensor, StyleStatistics, StyleStatistics]
+"""Moment vectors of all works, their statistics in colour and in grey."""
+
+_KINDS = ("colour", "grey")
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,8 @@ class StyleDraw:
 class StyleLibrary:
     """Groups of works (one group, one style) with their statistics, all in memory.
 
-    `vectors` (W, D) feed the style encoder; `statistics` are the targets of the losses.
+    `vectors` (W, D) feed the style encoder; `statistics` are the targets of the losses, and
+    `grey_statistics` the same of the works without colour.
     """
 
     def __init__(
@@ -54,25 +60,26 @@ class StyleLibrary:
             known = self._look_at_works(encoder_network, loss_network)
             if cache is not None:
                 _write_cache(cache, digest, *known)
-        self.vectors, self.statistics = known
+        self.vectors, self.statistics, self.grey_statistics = known
 
-    def _look_at_works(
-        self, encoder_network: CompactVGG, loss_network: LossNetwork
-    ) -> tuple[Tensor, StyleStatistics]:
-        """Moment vectors and statistics of all works."""
+    def _look_at_works(self, encoder_network: CompactVGG, loss_network: LossNetwork) -> "_Seen":
+        """Moment vectors and statistics of all works, in colour and in grey."""
         device, cpu = encoder_network.mean.device, torch.device("cpu")
-        vectors, statistics = [], []
+        vectors, coloured, grey = [], [], []
         for group, index in self._owner:
             picture = fit_to_network(to_float(self.groups[group][index])[None]).to(device)
+            pair = torch.cat([picture, luminance(picture).expand_as(picture)])
             with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-                features = loss_network(picture)
+                both = describe(pair, loss_network(pair)).to(cpu)
                 vectors.append(moments_vector(encoder_network(picture, ENCODER_LAYERS)).cpu())
-            statistics.append(describe(picture, features).to(cpu))
-        return torch.cat(vectors), StyleStatistics.concatenate(statistics)
+            coloured.append(both.mean_of([0]))
+            grey.append(both.mean_of([1]))
+        concatenate = StyleStatistics.concatenate
+        return torch.cat(vectors), concatenate(coloured), concatenate(grey)
 
     def _digest(self, *networks: nn.Module) -> str:
         """Changes whenever a work or a network does."""
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(b"2")  # the cache's own layout
         for group, index in self._owner:
             path = self.groups[group].paths[index]
             digest.update(f"{group} {path} {path.stat().st_size} {path.stat().st_mtime_ns}\n".encode())
@@ -82,7 +89,7 @@ class StyleLibrary:
         return digest.hexdigest()
 
     def draw(self, random: torch.Generator) -> StyleDraw:
-        """A group with even odds, then one work of it, three, or all: works count evenly within."""
+        """A group with even odds, then one work of it, some, or all: works count evenly within."""
         names = list(self.groups)
         group = names[int(torch.randint(len(names), (), generator=random))]
         members = self.members[group]
@@ -91,8 +98,10 @@ class StyleLibrary:
         shown = members[order[0]]
         if kind < 0.4:
             works = (shown,)
-        elif kind < 0.5:
-            works = tuple(members[i] for i in order[:3])
+        elif kind < 0.55:
+            most = max(2, len(members) // 2)
+            some = round(2 * (most / 2) ** float(torch.rand((), generator=random)))
+            works = tuple(members[i] for i in order[:some])
         else:
             works = tuple(members)
         return StyleDraw(group, works, shown)
@@ -101,9 +110,9 @@ class StyleLibrary:
         """Mean moment vector (1, D) of some works, such as `members` of a group or those of a draw."""
         return self.vectors[list(works)].mean(0, keepdim=True)
 
-    def target(self, draw: StyleDraw) -> StyleStatistics:
-        """Mean statistics of the drawn works (N = 1)."""
-        return self.statistics.mean_of(draw.works)
+    def target(self, draw: StyleDraw, grey: bool = False) -> StyleStatistics:
+        """Mean statistics of the drawn works (N = 1), in colour or without."""
+        return (self.grey_statistics if grey else self.statistics).mean_of(draw.works)
 
     def crop(self, draw: StyleDraw, size: int, random: torch.Generator) -> Tensor:
         """A random crop (3, size, size) of the work that was chosen to be shown."""
@@ -111,15 +120,18 @@ class StyleLibrary:
         return self.groups[group].crop(index, size, random, zoom=(1.0, 1.3))
 
 
-def _write_cache(path: Path, digest: str, vectors: Tensor, statistics: StyleStatistics) -> None:
-    tensors = {"vectors": vectors, "tones": statistics.tones}
-    for layer, (mean, std) in statistics.moments.items():
-        tensors |= {f"mean/{layer}": mean, f"std/{layer}": std, f"gram/{layer}": statistics.grams[layer]}
+def _write_cache(path: Path, digest: str, vectors: Tensor, *statistics: StyleStatistics) -> None:
+    tensors = {"vectors": vectors}
+    for kind, these in zip(_KINDS, statistics, strict=True):
+        tensors[f"{kind}/tones"] = these.tones
+        for layer, (mean, std) in these.moments.items():
+            tensors |= {f"{kind}/mean/{layer}": mean, f"{kind}/std/{layer}": std}
+            tensors[f"{kind}/gram/{layer}"] = these.grams[layer]
     with atomic_path(path) as temporary:
         save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata={"digest": digest})
 
 
-def _read_cache(path: Path | None, digest: str) -> tuple[Tensor, StyleStatistics] | None:
+def _read_cache(path: Path | None, digest: str) -> _Seen | None:
     """What was kept of these very works and networks, if anything."""
     if path is None or not path.exists():
         return None
@@ -127,8 +139,12 @@ def _read_cache(path: Path | None, digest: str) -> tuple[Tensor, StyleStatistics
         if file.metadata().get("digest") != digest:
             return None
         kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    layers = [name.removeprefix("gram/") for name in kept if name.startswith("gram/")]
-    ordered = [layer for layer in SHALLOW_LAYERS + DEEP_LAYERS if layer in layers]
-    moments = {layer: (kept[f"mean/{layer}"], kept[f"std/{layer}"]) for layer in ordered}
-    grams = {layer: kept[f"gram/{layer}"] for layer in ordered}
-    return kept["vectors"], StyleStatistics(moments, grams, kept["tones"])
+    coloured, grey = (_statistics_of(kept, kind) for kind in _KINDS)
+    return kept["vectors"], coloured, grey
+
+
+def _statistics_of(kept: Mapping[str, Tensor], kind: str) -> StyleStatistics:
+    layers = [layer for layer in SHALLOW_LAYERS + DEEP_LAYERS if f"{kind}/gram/{layer}" in kept]
+    moments = {layer: (kept[f"{kind}/mean/{layer}"], kept[f"{kind}/std/{layer}"]) for layer in layers}
+    grams = {layer: kept[f"{kind}/gram/{layer}"] for layer in layers}
+    return StyleStatistics(moments, grams, kept[f"{kind}/tones"])

@@ -21,6 +21,7 @@ from stylize.generator import Generator
 from stylize.library import PHOTOGRAPH, StyleDraw, StyleLibrary
 from stylize.model import Base
 from stylize.perceptual import CompactVGG, Features, LossNetwork
+from stylize.tensors import luminance, reflect_pad
 
 CONTENT_LAYERS = {"relu3_1": 0.5, "relu3_4": 1.0, "relu4_1": 1.0}
 """Layers of the content loss and their shares."""
@@ -32,6 +33,14 @@ BORDER = 32
 """Pixels of a training crop that are painted but not judged, in all. What a network sees of the zero
 padding at a crop's border differs from what it sees of a picture's, and losses over the border teach it
 to paint frames."""
+
+MIRRORED_SHARE = 0.5
+"""Share of the steps whose border is mirrored, as around a picture that is painted, and not more photograph.
+In these the window ends where the picture does."""
+
+GREY_SHARE = 0.3
+"""Share of the samples whose style is judged without colour. Palette alone brings a picture so near its
+style that strokes are hardly worth learning; in grey, nothing else is left."""
 
 CPU = torch.device("cpu")
 
@@ -62,6 +71,8 @@ class Batch:
     works: Tensor
     vectors: Tensor
     targets: StyleStatistics
+    grey: Tensor
+    """Which samples (N,) are compared with their style in luminance alone; `targets` are theirs."""
     window: Window
     random: torch.Generator
     """All chance in a step comes from here, and starts from seed and step alone."""
@@ -150,12 +161,19 @@ class Trainer:
         draws = [self.library.draw(random) for _ in range(count)]
         works = torch.stack([self.library.crop(draw, size, random) for draw in draws])
         photos = self._swap_for_way_back(photos, draws, size, random)
+        grey = torch.rand(count, generator=random) < GREY_SHARE
+        targets = [self.library.target(d, g) for d, g in zip(draws, grey.tolist(), strict=True)]
+        window = _random_window(size, random)
+        if torch.rand((), generator=random) < MIRRORED_SHARE:
+            photos = reflect_pad(window(photos), *[BORDER // 2] * 4)
+            window = _central_window(size)
         return Batch(
             photos.to(self.device).contiguous(memory_format=torch.channels_last),
             works.to(self.device).contiguous(memory_format=torch.channels_last),
             torch.cat([self.library.mean_vector(draw.works) for draw in draws]).to(self.device),
-            StyleStatistics.concatenate([self.library.target(draw) for draw in draws]).to(self.device),
-            _random_window(size, random),
+            StyleStatistics.concatenate(targets).to(self.device),
+            grey.to(self.device),
+            window,
             random,
         )
 
@@ -174,9 +192,9 @@ class Trainer:
         """The terms of the objective with their weights at this step."""
         weights, config = self.config.weights, self.config
         photos = batch.window(batch.photos)
-        features = self.loss_network(painted)
+        features = self.loss_network(_without_colour(painted, batch.grey))
         with torch.no_grad():
-            content = self.loss_network(photos)
+            content = self.loss_network(_without_colour(photos, batch.grey))
             tone = losses.tone_target(photos, batch.targets.tones)
             flat = losses.flatness(photos)
         ramp = min(1.0, (self.steps_done + 1) / max(1.0, config.style_ramp * config.steps))
@@ -330,6 +348,17 @@ def _random_window(size: int, random: torch.Generator) -> Window:
     side = size - BORDER
     top, left = torch.randint(0, BORDER + 1, (2,), generator=random).tolist()
     return lambda pictures: pictures[..., top : top + side, left : left + side]
+
+
+def _central_window(size: int) -> Window:
+    """The same size, in the middle."""
+    inner = slice(BORDER // 2, size - BORDER // 2)
+    return lambda pictures: pictures[..., inner, inner]
+
+
+def _without_colour(pictures: Tensor, grey: Tensor) -> Tensor:
+    """Pictures (N, 3, H, W) with the luminance for all three channels where `grey` (N,) says so."""
+    return torch.where(grey.view(-1, 1, 1, 1), luminance(pictures), pictures)
 
 
 def _spreads(statistics: StyleStatistics) -> dict[str, tuple[Tensor, Tensor]]:

@@ -68,6 +68,8 @@ def train(
     config = TrainConfig(
         steps=steps, batch=batch_size, size=size // 16 * 16, generator_rate=rate,
         adversarial_form=form, seed=seed, weights=weights,
+        # The base has its styles already; starting without them would only lose them.
+        style_ramp=_DEFAULT.style_ramp if from_scratch else 0,
     )  # fmt: skip
     if width != GeneratorConfig().half_width and not from_scratch:
         raise UsageError("--width sets the shape of a new network; add --from-scratch.")
