@@ -1,9 +1,13 @@
 """Where to compute, and in what precision."""
 
+import os
+from pathlib import Path
+
 import torch
 
 from stylize.errors import UsageError
 
+_MEMINFO = Path("/proc/meminfo")
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -36,3 +40,22 @@ def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
     if device.type == "cpu" and getattr(torch.cpu, "_is_avx512_bf16_supported", bool)():
         return torch.bfloat16
     return torch.float32
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that could be taken now, on the device or in RAM."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if _MEMINFO.exists():  # Linux: what programs could get without swapping
+        fields = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    if hasattr(os, "sysconf"):  # macOS does not tell what is free
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return 4 << 30
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Did an allocation fail? On CPUs torch says so with a plain RuntimeError."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )

@@ -4,7 +4,16 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+
+
+@cache
+def _umask() -> int:
+    """The process's umask. It can only be read by setting it, so once, before threads write files."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 @contextmanager
@@ -18,9 +27,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         # mkstemp makes private files; give the result the permissions any new file would have.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

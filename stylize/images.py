@@ -12,20 +12,33 @@ import torch
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from stylize.devices import free_memory
 from stylize.errors import PictureError
 from stylize.files import atomic_path
 from stylize.paths import FORMATS
 
 # Our own limit, checked from the header with a sentence of its own, takes the place of Pillow's.
 Image.MAX_IMAGE_PIXELS = None
-MAX_PIXELS = 200_000_000
+MAX_PIXELS = 500_000_000
+
+_BYTES_TO_PAINT = 8
+"""Memory per pixel below which a picture cannot be painted: decoded (4), and as an array in and out."""
+
+_TOO_LARGE = "{} does not fit into the free memory; make it smaller first."
+_CPU = torch.device("cpu")
+
+_BAND = 512
+"""Rows of a picture that are copied at a time."""
 
 _WITH_ALPHA = {"PNG", "WEBP", "TIFF"}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An upright picture: RGB (3, H, W) and, if it has one, alpha (H, W), both uint8; and its EXIF."""
+    """An upright picture: RGB (3, H, W) and, if it has one, alpha (H, W), both uint8; and its EXIF.
+
+    The three values of a pixel lie side by side in memory, as in files: no copy is needed either way.
+    """
 
     rgb: Tensor
     alpha: Tensor | None = None
@@ -44,7 +57,10 @@ def read_picture(source: Path | bytes, name: str = "") -> Picture:
     """
     name = name or (str(source) if isinstance(source, Path) else "the picture")
     image = _decode(source, name)
-    return Picture(_rgb_tensor(image), _alpha_tensor(image), _exif(image))
+    try:
+        return Picture(_rgb_tensor(image), _alpha_tensor(image), _exif(image))
+    except MemoryError:
+        raise PictureError(_TOO_LARGE.format(name)) from None
 
 
 def read_rgb(path: Path, shorter_side: int | None = None) -> Tensor:
@@ -131,8 +147,11 @@ def _decode(source: Path | bytes, name: str) -> Image.Image:
                     f"{name} has {image.width} x {image.height} pixels; the limit is "
                     f"{MAX_PIXELS // 1_000_000} megapixels, so make it smaller first."
                 )
+            if image.width * image.height * _BYTES_TO_PAINT > free_memory(_CPU):
+                raise PictureError(_TOO_LARGE.format(name))
             image.load()
-            return ImageOps.exif_transpose(image)
+            ImageOps.exif_transpose(image, in_place=True)
+            return image
     except FileNotFoundError:
         raise PictureError(f"There is no file {name}; check the path.") from None
     except PermissionError:
@@ -142,7 +161,7 @@ def _decode(source: Path | bytes, name: str) -> Image.Image:
     except UnidentifiedImageError:
         raise PictureError(f"{name} is not a picture that can be read; convert it to PNG or JPEG.") from None
     except MemoryError:
-        raise PictureError(f"{name} does not fit into memory; make it smaller first.") from None
+        raise PictureError(_TOO_LARGE.format(name)) from None
     except (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, EOFError) as error:
         # Pillow's decoders raise all of these for damaged files.
         raise PictureError(f"{name} is damaged or cut off; get a whole copy of it.") from error
@@ -178,7 +197,13 @@ def _deep_to_8_bit(image: Image.Image) -> Image.Image:
 
 
 def _rgb_tensor(image: Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(_to_rgb(image))).permute(2, 0, 1).contiguous()
+    """The picture as uint8 (3, H, W), copied in bands: Pillow's export in one piece would need it twice."""
+    image = _to_rgb(image)
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, _BAND):
+        bottom = min(top + _BAND, image.height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 def _alpha_tensor(image: Image.Image) -> Tensor | None:

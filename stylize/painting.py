@@ -1,39 +1,49 @@
 """Working through the jobs of `stylize apply`: read, paint, write; a bad file never stops the rest."""
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from stylize.devices import choose_device, choose_dtype
 from stylize.errors import PictureError
 from stylize.images import Picture, read_picture, resize_picture, write_picture
 from stylize.jobs import Job
+from stylize.overlap import ahead, groups_of, usual_workers, workers
 from stylize.styles import ResolvedStyle, perceptual_network
 from stylize.stylizer import Stylizer
+from stylize.tiling import Frame, Painted
 
 Status = Literal["done", "skipped", "failed"]
+
+_BATCH_ON_ACCELERATOR = 8
+_BATCHES_SORTED = 4
+"""So many batches' worth of pictures are looked at together to find ones of the same size."""
 
 
 @dataclass(frozen=True)
 class PaintSettings:
-    """How pictures are painted and written."""
+    """How pictures are painted and written. None leaves the choice to the device."""
 
     strength: float = 1.0
     longer_side: int | None = None
     quality: int = 92
     force: bool = False
     skip_existing: bool = False
+    tile: int | None = None
+    batch: int | None = None
+    workers: int | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one job."""
+    """What became of one job. `note` is a sentence for the user: an error or a warning."""
 
     job: Job
     status: Status
     seconds: float
-    error: str = ""
+    note: str = ""
 
     def record(self) -> dict[str, object]:
         """The outcome for JSON."""
@@ -41,9 +51,25 @@ class Outcome:
             "source": str(self.job.source),
             "target": str(self.job.target),
             "status": self.status,
-            "seconds": self.seconds,
-            "error": self.error,
+            "seconds": round(self.seconds, 3),
+            "error": self.note if self.status == "failed" else "",
+            "warning": self.note if self.status == "done" else "",
         }
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A job on its way. Once `status` is set, what follows leaves it alone."""
+
+    job: Job
+    seconds: float = 0.0
+    picture: Picture | None = None
+    status: Status | None = None
+    note: str = ""
+
+    def then(self, started: float, **changes: object) -> "_Task":
+        """The task with changes, and the time since `started` added."""
+        return replace(self, seconds=self.seconds + time.monotonic() - started, **changes)  # pyright: ignore
 
 
 class Painter:
@@ -51,31 +77,35 @@ class Painter:
 
     def __init__(self, style: ResolvedStyle, device: str, dtype: str, settings: PaintSettings) -> None:
         place = choose_device(device)
-        self.stylizer = Stylizer(style.base, perceptual_network, place, choose_dtype(dtype, place))
+        precision = choose_dtype(dtype, place)
+        self.stylizer = Stylizer(style.base, perceptual_network, place, precision, settings.tile)
         self.code = style.code
         self.settings = settings
+        self.batch = settings.batch or (1 if place.type == "cpu" else _BATCH_ON_ACCELERATOR)
+        if settings.strength != 1:
+            self.batch = 1  # the code then depends on the picture
 
     def paint(self, picture: Picture) -> Picture:
         """Paint a picture, resized first if the settings say so; alpha and EXIF are kept."""
-        if self.settings.longer_side:
-            picture = resize_picture(picture, self.settings.longer_side)
+        picture = self._sized(picture)
         painted = self.stylizer.paint(picture.rgb, self.code, self.settings.strength)
-        return Picture(painted, picture.alpha, picture.exif)
+        return replace(picture, rgb=painted)
 
-    def work(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
-        """Do the jobs in order, yielding each outcome as it comes."""
-        for job in jobs:
-            start = time.monotonic()
-            status: Status = "done"
-            error = ""
-            try:
-                if self.is_done(job):
-                    status = "skipped"
-                else:
-                    self._do(job)
-            except PictureError as fault:
-                status, error = "failed", str(fault)
-            yield Outcome(job, status, round(time.monotonic() - start, 3), error)
+    def work(self, jobs: Sequence[Job]) -> Generator[Outcome, None, None]:
+        """Do the jobs, yielding their outcomes in order as they come.
+
+        Threads read what comes next and write what is painted while this one paints. However many
+        jobs there are, only a few pictures are in memory. When the iterator is closed, or Ctrl-C
+        comes, the files being written are finished.
+        """
+        count = usual_workers() if self.settings.workers is None else self.settings.workers
+        window = self.batch * (_BATCHES_SORTED if self.batch > 1 else 1)
+        with workers(min(count, len(jobs))) as readers, workers(min(count, len(jobs))) as writers:
+            read = ahead(readers, self._read, jobs, count + window if count else 0)
+            painted = (task for tasks in groups_of(read, window) for task in self._paint_window(tasks))
+            for task in ahead(writers, self._write, painted, count):
+                assert task.status is not None
+                yield Outcome(task.job, task.status, task.seconds, task.note)
 
     def is_done(self, job: Job) -> bool:
         """Is there a result that shall stay? Raises PictureError if it is in the way."""
@@ -85,20 +115,74 @@ class Painter:
             return True
         raise PictureError(f"{job.target} exists; use --force to replace it or --skip-existing to keep it.")
 
-    def _do(self, job: Job) -> None:
+    # -- the three stations ---------------------------------------------------------------------------
+
+    def _read(self, job: Job) -> _Task:
+        task, started = _Task(job), time.monotonic()
         try:
-            job.target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise PictureError(
-                f"Cannot make the folder {job.target.parent}: {error.strerror}; choose another -o."
-            ) from error
-        picture = read_picture(job.source)
+            if self.is_done(job):
+                return task.then(started, status="skipped")
+            _make_folder(job.target.parent)
+            return task.then(started, picture=self._sized(read_picture(job.source)))
+        except PictureError as fault:
+            return task.then(started, status="failed", note=str(fault))
+
+    def _paint_window(self, tasks: Sequence[_Task]) -> Iterator[_Task]:
+        """Paint tasks in batches of one size; they come back in their order."""
+        sizes: dict[Frame, list[int]] = {}
+        for index, task in enumerate(tasks):
+            if task.picture is not None:
+                sizes.setdefault(self.stylizer.frame([task.picture.rgb]), []).append(index)
+        result = list(tasks)
+        for same_size in sizes.values():
+            for batch in groups_of(same_size, self.batch):
+                for index, task in zip(batch, self._paint_batch([result[i] for i in batch]), strict=True):
+                    result[index] = task
+        yield from result
+
+    def _paint_batch(self, tasks: Sequence[_Task]) -> list[_Task]:
+        started = time.monotonic()
+        pictures = [task.picture.rgb for task in tasks if task.picture is not None]
         try:
-            painted = self.paint(picture)
-        except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
-                raise
-            raise PictureError(
-                f"{job.source} is too large for this device's memory; paint it smaller with --size."
-            ) from error
-        write_picture(painted, job.target, job.format_name, self.settings.quality)
+            if self.settings.strength == 1:
+                results = self.stylizer.paint_batch(pictures, self.code)
+            else:
+                results = [
+                    Painted(self.stylizer.paint(p, self.code, self.settings.strength), True) for p in pictures
+                ]
+        except MemoryError:
+            why = "is too large for the free memory; paint it smaller with --size."
+            fields = {"picture": None, "status": "failed"}
+            return [task.then(started, **fields, note=f"{task.job.source} {why}") for task in tasks]
+        pairs = zip(tasks, results, strict=True)
+        return [task.then(started, **_result(task, painted)) for task, painted in pairs]
+
+    def _write(self, task: _Task) -> _Task:
+        if task.picture is None:
+            return task
+        started = time.monotonic()
+        try:
+            write_picture(task.picture, task.job.target, task.job.format_name, self.settings.quality)
+        except PictureError as fault:
+            return task.then(started, picture=None, status="failed", note=str(fault))
+        return task.then(started, picture=None, status="done")
+
+    def _sized(self, picture: Picture) -> Picture:
+        side = self.settings.longer_side
+        return resize_picture(picture, side) if side else picture
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PictureError(
+            f"Cannot make the folder {folder}: {error.strerror}; choose another -o."
+        ) from error
+
+
+def _result(task: _Task, painted: Painted) -> dict[str, object]:
+    """What painting changes in a task."""
+    assert task.picture is not None
+    note = "" if painted.finite else f"{task.job.source} overflowed in fp16 and was painted again in fp32."
+    return {"picture": replace(task.picture, rgb=painted.rgb), "note": note}

@@ -1,41 +1,51 @@
-"""Painting with a trained base: padding, device, precision and strength, uint8 in and out."""
+"""Painting with a trained base: device, precision, tiles and memory; uint8 pictures in and out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from stylize.devices import free_memory, out_of_memory
 from stylize.encoder import ENCODER_LAYERS, REFERENCE_SIDE, moments_vector
-from stylize.generator import STRIDE, Modulation
+from stylize.folding import FoldedGenerator
+from stylize.generator import STRIDE
 from stylize.model import Base
 from stylize.perceptual import CompactVGG, fit_to_network
-from stylize.tensors import reflect_pad, to_float, to_uint8
+from stylize.tensors import to_float
+from stylize.tiling import Frame, Painted, paint
 
-MARGIN = 64
-"""Mirrored pixels around a picture, so that the convolutions' zero padding stays out of it."""
+SMALLEST_TILE = 128
+LARGEST_TILE = {"cpu": 512, "cuda": 4096, "mps": 1024}
+"""Sides beyond which a tile gains no speed."""
 
-_SMALLEST = 128
-"""Padded sides are at least this, so that instance statistics mean something."""
+BUCKET = 64
+"""Padded sides are multiples of this on accelerators."""
+
+_BYTES_PER_PIXEL = 150
+"""Memory that stem and head need for a pixel of a tile in half precision, with some to spare."""
 
 
 class Stylizer:
-    """A base on a device, ready to paint. `perceptual` is called when a picture must be encoded."""
+    """A base on a device, ready to paint. `perceptual` is called when a picture must be encoded.
+
+    `tile` is the side of the tiles: None chooses by free memory, 0 paints without.
+    """
 
     def __init__(
-        self, base: Base, perceptual: Callable[[], CompactVGG], device: torch.device, dtype: torch.dtype
+        self,
+        base: Base,
+        perceptual: Callable[[], CompactVGG],
+        device: torch.device,
+        dtype: torch.dtype,
+        tile: int | None = None,
     ) -> None:
         self.base = base
         self.perceptual = perceptual
         self.device = device
         self.dtype = dtype
-        self.generator = base.generator.to(device).to(memory_format=torch.channels_last)
-        self._set_precision(dtype)
-
-    def _set_precision(self, dtype: torch.dtype) -> None:
-        """Precision of the convolutions; the expansion of codes stays in fp32, it costs nothing."""
-        for name, part in self.generator.named_children():
-            if name != "expansion":
-                part.to(dtype)
+        self.tile = tile
+        self._folded: tuple[Tensor, torch.dtype, FoldedGenerator] | None = None
 
     def encode(self, picture: Tensor) -> Tensor:
         """The style code (1, code_size) of a painting or photograph, uint8 (3, H, W)."""
@@ -48,22 +58,62 @@ class Stylizer:
         """
         if strength != 1:
             code = torch.lerp(self.encode(picture), code, strength)
-        with torch.inference_mode():
-            modulation = self.generator.expand(code.to(self.device))
-            padded, top, left = _pad(to_float(picture)[None])
-            painted = self._run(padded, modulation)
-            height, width = picture.shape[1:]
-            return to_uint8(painted[0, :, top : top + height, left : left + width]).cpu()
+        return self.paint_batch([picture], code)[0].rgb
 
-    def _run(self, picture: Tensor, modulation: Modulation) -> Tensor:
-        """One pass; a half-precision overflow is mended by a second one in fp32."""
-        moved = picture.to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
-        painted = self.generator(moved, modulation)
-        if self.dtype == torch.float16 and not torch.isfinite(painted).all():
-            self._set_precision(torch.float32)
-            painted = self.generator(moved.float(), modulation)
-            self._set_precision(self.dtype)
+    def paint_batch(self, pictures: Sequence[Tensor], code: Tensor) -> list[Painted]:
+        """Paint pictures of about one size together.
+
+        Where memory does not suffice, the batch is halved, then the tile. A picture whose numbers
+        overflowed in half precision is painted again in fp32 and comes back with `finite` False.
+        """
+        painted = self._paint_in_memory(pictures, code, self.tile_side(pictures))
+        for index, result in enumerate(painted):
+            if not result.finite:
+                again = self._run([pictures[index]], code, self.tile_side(pictures), torch.float32)
+                painted[index] = replace(again[0], finite=False)
         return painted
+
+    def tile_side(self, pictures: Sequence[Tensor]) -> int:
+        """The side of the tiles for a batch; 0 for none."""
+        if self.tile is not None:
+            return self.tile
+        bytes_per_pixel = _BYTES_PER_PIXEL * len(pictures) * self.dtype.itemsize / 2
+        affordable = int((free_memory(self.device) / 4 / bytes_per_pixel) ** 0.5)
+        return max(SMALLEST_TILE, min(affordable, LARGEST_TILE[self.device.type]))
+
+    def _paint_in_memory(self, pictures: Sequence[Tensor], code: Tensor, side: int) -> list[Painted]:
+        """Paint, with less at a time for as long as memory runs out. Raises MemoryError at the end."""
+        try:
+            return self._run(pictures, code, side, self.dtype)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+        if len(pictures) > 1:
+            half = len(pictures) // 2
+            parts = (pictures[:half], pictures[half:])
+            return [painted for part in parts for painted in self._paint_in_memory(part, code, side)]
+        longest = max(pictures[0].shape)
+        smaller = min(side or longest, longest) // 2
+        if smaller < SMALLEST_TILE:
+            raise MemoryError("not even the smallest tile fits")
+        return self._paint_in_memory(pictures, code, smaller)
+
+    def _run(self, pictures: Sequence[Tensor], code: Tensor, side: int, dtype: torch.dtype) -> list[Painted]:
+        return paint(self._network(code, dtype), pictures, self.frame(pictures), side)
+
+    def frame(self, pictures: Sequence[Tensor]) -> Frame:
+        """The padded size; on an accelerator coarse, so that pictures of nearly one size form batches."""
+        return Frame.around(pictures, STRIDE if self.device.type == "cpu" else BUCKET)
+
+    def _network(self, code: Tensor, dtype: torch.dtype) -> FoldedGenerator:
+        """The generator for this style; the last one is kept, since folders have one style."""
+        kept = self._folded
+        if kept is None or kept[1] != dtype or not torch.equal(kept[0], code):
+            with torch.inference_mode():
+                modulation = self.base.generator.expand(code.cpu())
+            network = FoldedGenerator(self.base.generator, modulation, self.device, dtype)
+            self._folded = kept = (code, dtype, network)
+        return kept[2]
 
 
 def encode_style(base: Base, perceptual: CompactVGG, picture: Tensor) -> Tensor:
@@ -71,15 +121,3 @@ def encode_style(base: Base, perceptual: CompactVGG, picture: Tensor) -> Tensor:
     with torch.inference_mode():
         seen = fit_to_network(to_float(picture)[None], shorter_side=REFERENCE_SIDE)
         return base.encoder(moments_vector(perceptual(seen, ENCODER_LAYERS)))
-
-
-def _pad(picture: Tensor) -> tuple[Tensor, int, int]:
-    """Mirror-pad (1, 3, H, W) by a margin, up to whole strides; also the margin's top and left."""
-    height, width = picture.shape[-2:]
-    extra_y, extra_x = (_padded_side(side) - side for side in (height, width))
-    top, left = extra_y // 2, extra_x // 2
-    return reflect_pad(picture, left, extra_x - left, top, extra_y - top), top, left
-
-
-def _padded_side(side: int) -> int:
-    return max(_SMALLEST, -(-(side + 2 * MARGIN) // STRIDE) * STRIDE)

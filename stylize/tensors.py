@@ -1,7 +1,6 @@
 """Pictures as tensors: 8-bit arrays to NCHW floats in [0, 1] and back, colour to luminance, padding."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 # ITU-R BT.601 luma, the weights behind Pillow's "L" mode.
@@ -24,23 +23,30 @@ def luminance(picture: Tensor) -> Tensor:
     return (picture * weights).sum(dim=1, keepdim=True)
 
 
-def reflect_pad(picture: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:
-    """Mirror-pad an (N, C, H, W) picture by any amount, also by more than the picture is wide.
+def mirrored_window(picture: Tensor, rows: range, columns: range) -> Tensor:
+    """A window (..., len(rows), len(columns)) of a picture that goes on beyond its sides as in a mirror.
 
-    One reflection can add at most size - 1 pixels, and a 1-pixel side has nothing to mirror; so
-    reflections are repeated, and a 1-pixel side is replicated.
+    The window may lie anywhere; where it lies inside the picture no pixel is copied.
     """
-    while left or right or top or bottom:
-        height, width = picture.shape[-2:]
-        step_x, step_y = width - 1, height - 1
-        now = (
-            min(left, step_x) if step_x else left,
-            min(right, step_x) if step_x else right,
-            min(top, step_y) if step_y else top,
-            min(bottom, step_y) if step_y else bottom,
-        )
-        horizontal, vertical = (*now[:2], 0, 0), (0, 0, *now[2:])
-        picture = F.pad(picture, horizontal, mode="reflect" if step_x else "replicate")
-        picture = F.pad(picture, vertical, mode="reflect" if step_y else "replicate")
-        left, right, top, bottom = left - now[0], right - now[1], top - now[2], bottom - now[3]
+    for dim, window in ((-2, rows), (-1, columns)):
+        length = picture.shape[dim]
+        if window.start >= 0 and window.stop <= length:
+            picture = picture.narrow(dim, window.start, len(window))
+        else:
+            places = _mirrored(torch.arange(window.start, window.stop, device=picture.device), length)
+            picture = picture.index_select(dim, places)
     return picture
+
+
+def _mirrored(places: Tensor, length: int) -> Tensor:
+    """Any integers -> 0 .. length - 1, going back and forth without repeating the ends."""
+    if length == 1:
+        return torch.zeros_like(places)
+    turn = places.remainder(2 * (length - 1))
+    return torch.minimum(turn, 2 * (length - 1) - turn)
+
+
+def reflect_pad(picture: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:
+    """Mirror-pad an (N, C, H, W) picture by any amount, also by more than the picture is wide."""
+    height, width = picture.shape[-2:]
+    return mirrored_window(picture, range(-top, height + bottom), range(-left, width + right))

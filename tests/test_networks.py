@@ -7,7 +7,7 @@ from stylize.config import DiscriminatorConfig, GeneratorConfig, from_json, to_j
 from stylize.discriminator import Discriminator
 from stylize.encoder import ENCODER_LAYERS, StyleEncoder, moments_size, moments_vector
 from stylize.errors import WeightsError
-from stylize.generator import BorderlessConv, Generator, conditional_instance_norm
+from stylize.generator import Generator, UpConv, conditional_instance_norm, mend_border
 from stylize.perceptual import VGG19, CompactVGG, fit_to_network
 
 TINY = GeneratorConfig(4, 8, 16, eighth_blocks=2, quarter_blocks=1, code_size=8, attention_width=4)
@@ -140,12 +140,21 @@ def test_bad_configurations_are_refused(text: str) -> None:
 
 
 def test_a_flat_picture_has_no_border() -> None:
-    conv = BorderlessConv(3, 5)
+    conv = torch.nn.Conv2d(3, 5, 3, padding=1)
+    assert conv.bias is not None
     with torch.no_grad():
-        flat = conv(torch.ones(2, 3, 6, 7))
+        flat = mend_border(conv(torch.ones(2, 3, 6, 7)), conv.bias)
     inside = flat[:, :, 1:-1, 1:-1]
     assert torch.allclose(inside.std((2, 3)), torch.zeros(2, 5), atol=1e-6)
     # The kernel's rows differ, so an edge that lacks one is the sum of the others, scaled.
     kernel = conv.weight.detach().sum(1)
     top = kernel[:, 1:].sum((1, 2)) * 1.5 + conv.bias.detach()
     assert torch.allclose(flat[0, :, 0, 3], top, atol=1e-5)
+
+
+def test_enlarging_by_phases_is_repeating_and_convolving() -> None:
+    conv = UpConv(6, 4)
+    x = torch.randn(2, 6, 5, 7)
+    repeated = torch.nn.functional.interpolate(x, scale_factor=2, mode="nearest")
+    plain = torch.nn.functional.conv2d(repeated, conv.weight, conv.bias, padding=1)
+    assert torch.allclose(conv(x), plain, atol=1e-5)

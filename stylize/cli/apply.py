@@ -2,13 +2,14 @@
 
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from stylize import bundled
-from stylize.cli.options import DeviceOption, DtypeOption, JsonOption, QuietOption
+from stylize.cli.options import DeviceOption, DtypeOption, JsonOption, QuietOption, TileOption
 from stylize.console import progress, talk
 from stylize.errors import ExitCode, UsageError
 from stylize.jobs import Job, plan_jobs
@@ -47,6 +48,14 @@ def apply(
         Literal["jpg", "png", "webp", "tiff", "bmp"] | None, typer.Option(help="Format of the results.")
     ] = None,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Quality of JPEG and WebP.")] = 92,
+    tile: TileOption = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", "-b", min=1, help="Pictures at once. Default: by device.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, max=64, help="Threads that read, and that write; 0: none. Default: by cores."),
+    ] = None,
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="Take the folders in folders too; the tree is mirrored.")
     ] = False,
@@ -83,7 +92,7 @@ def apply(
     from stylize.painting import Painter, PaintSettings  # torch comes with these
     from stylize.styles import resolve_style
 
-    settings = PaintSettings(strength, size, quality, force, skip_existing)
+    settings = PaintSettings(strength, size, quality, force, skip_existing, tile, batch_size, workers)
     painter = Painter(resolve_style(style), device, dtype, settings)
     if streaming:
         _stream(painter, inputs[0], output, format)
@@ -94,19 +103,25 @@ def apply(
 
 def _work(painter: "Painter", jobs: list[Job], as_json: bool, quiet: bool) -> int:
     """Do the jobs, telling how it goes; the number that failed."""
-    failed = 0
-    with progress(quiet or len(jobs) < 2) as bar:
-        task = bar.add_task("Painting", total=len(jobs), note="")
-        for outcome in painter.work(jobs):
-            failed += outcome.status == "failed"
-            if as_json:
-                typer.echo(json.dumps(outcome.record(), ensure_ascii=False))
-            if outcome.error:
-                talk.print(outcome.error, markup=False)
-            elif not quiet and not as_json and len(jobs) < 2:
-                verb = "Kept" if outcome.status == "skipped" else "Painted"
-                talk.print(f"{verb} {outcome.job.target}", markup=False)
-            bar.advance(task)
+    failed = done = 0
+    try:
+        with progress(quiet or len(jobs) < 2) as bar, closing(painter.work(jobs)) as outcomes:
+            task = bar.add_task("Painting", total=len(jobs), note="")
+            for outcome in outcomes:
+                failed += outcome.status == "failed"
+                done += 1
+                if as_json:
+                    typer.echo(json.dumps(outcome.record(), ensure_ascii=False))
+                if outcome.note:
+                    talk.print(outcome.note, markup=False)
+                elif not quiet and not as_json and len(jobs) < 2:
+                    verb = "Kept" if outcome.status == "skipped" else "Painted"
+                    talk.print(f"{verb} {outcome.job.target}", markup=False)
+                bar.advance(task)
+    except KeyboardInterrupt:
+        if len(jobs) > 1:
+            talk.print(f"Stopped after {done} of {len(jobs)} pictures; add --skip-existing to go on.")
+        raise
     if not quiet and len(jobs) > 1:
         talk.print(f"{len(jobs) - failed} of {len(jobs)} pictures are ready.")
     return failed

@@ -10,3 +10,7 @@ DtypeOption = Annotated[
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
+TileOption = Annotated[
+    int | None,
+    typer.Option("--tile", "-t", min=0, help="Side of the tiles; 0: none. Default: by free memory."),
+]

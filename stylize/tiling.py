@@ -1,0 +1,236 @@
+"""One pass of the network over pictures of any size, in bounded memory.
+
+The stem and the head are local, so they run tile by tile with a halo; the body, which needs to see the
+whole picture, has at most a sixteenth of the positions and runs whole. The result is that of one pass
+over everything. Only above `WHOLE_BODY_LIMIT` does a thumbnail tell the body about the whole picture.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stylize.config import GeneratorConfig
+from stylize.folding import FoldedGenerator
+from stylize.generator import STRIDE, Context, GatedAttention
+from stylize.tensors import mirrored_window, to_uint8
+
+MARGIN = 64
+"""Mirrored pixels around a picture, so that the convolutions' zero padding stays out of it."""
+
+SMALLEST = 128
+"""Padded sides are at least this, so that instance statistics mean something."""
+
+WHOLE_BODY_LIMIT = 100_000_000
+"""Pixels of a picture whose body still runs whole: about 3 GB in half precision."""
+
+THUMBNAIL_SIDE = 2048
+"""Longer side of the thumbnail that speaks for a larger picture."""
+
+_STEM_HALO = 4
+_HEAD_HALO = 8
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A rectangle in pixels of the padded picture."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    def grown(self, halo: int, height: int, width: int) -> "Tile":
+        """With a halo on every side, as far as height and width allow."""
+        return Tile(
+            max(0, self.top - halo),
+            min(height, self.bottom + halo),
+            max(0, self.left - halo),
+            min(width, self.right + halo),
+        )
+
+    def of(self, tensor: Tensor, within: "Tile | None" = None, scale: int = 1) -> Tensor:
+        """The tile's part of a tensor that covers `within` (default: everything) at 1 / scale of the size."""
+        top, left = (within.top, within.left) if within else (0, 0)
+        rows = slice((self.top - top) // scale, (self.bottom - top) // scale)
+        return tensor[..., rows, (self.left - left) // scale : (self.right - left) // scale]
+
+
+def tiles(height: int, width: int, side: int) -> Iterator[Tile]:
+    """Tiles of at most `side`, row by row."""
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            yield Tile(top, min(top + side, height), left, min(left + side, width))
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The padded size in which pictures are painted, each in the middle with mirrored surroundings."""
+
+    height: int
+    width: int
+
+    @staticmethod
+    def around(pictures: Sequence[Tensor], multiple: int = STRIDE) -> "Frame":
+        """The smallest frame for all of them with sides that are multiples of `multiple`."""
+        return Frame(*(padded_side(max(p.shape[i] for p in pictures), multiple) for i in (1, 2)))
+
+    def place(self, picture: Tensor) -> Tile:
+        """Where a picture (3, H, W) lies."""
+        height, width = picture.shape[1:]
+        top, left = (self.height - height) // 2, (self.width - width) // 2
+        return Tile(top, top + height, left, left + width)
+
+    def cut(self, picture: Tensor, tile: Tile) -> Tensor:
+        """A tile of the padded picture (3, h, w)."""
+        place = self.place(picture)
+        rows = range(tile.top - place.top, tile.bottom - place.top)
+        return mirrored_window(picture, rows, range(tile.left - place.left, tile.right - place.left))
+
+
+def padded_side(side: int, multiple: int = STRIDE) -> int:
+    """A side with its margins, rounded up."""
+    return max(SMALLEST, -(-(side + 2 * MARGIN) // multiple) * multiple)
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A painted picture (3, H, W) in uint8 on the CPU, and whether all its numbers were finite."""
+
+    rgb: Tensor
+    finite: bool
+
+
+def paint(network: FoldedGenerator, pictures: Sequence[Tensor], frame: Frame, side: int) -> list[Painted]:
+    """Paint uint8 pictures (3, H, W) that fit into the frame, in tiles of `side` pixels (0: no tiles)."""
+    with torch.inference_mode():
+        job = _Pass(network, pictures, frame, side // STRIDE * STRIDE or max(frame.height, frame.width))
+        if frame.height * frame.width > WHOLE_BODY_LIMIT:
+            return job.by_thumbnail()
+        return job.exactly()
+
+
+class _Pass:
+    """One batch on its way through a network."""
+
+    def __init__(self, network: FoldedGenerator, pictures: Sequence[Tensor], frame: Frame, side: int) -> None:
+        self.network = network
+        self.frame = frame
+        self.side = side
+        self.device = network.device
+        whole = side >= max(frame.height, frame.width)
+        self.pictures = [p.to(self.device, non_blocking=True) for p in pictures] if whole else list(pictures)
+        self.results = [torch.empty(*p.shape[1:], 3, dtype=torch.uint8).permute(2, 0, 1) for p in pictures]
+        self.finite = torch.ones(len(pictures), dtype=torch.bool, device=self.device)
+
+    def exactly(self) -> list[Painted]:
+        """Stem and head in tiles, the body whole."""
+        height, width = self.frame.height, self.frame.width
+        whole = Tile(0, height, 0, width)
+        features: Tensor | None = None
+        for tile in tiles(height, width, self.side):
+            halo = tile.grown(_STEM_HALO, height, width)
+            part = tile.of(self.network.run_stem(self._cut(halo)), within=halo, scale=4)
+            if features is None:
+                features = self._quarter_size(part)
+            tile.of(features, within=whole, scale=4).copy_(part)
+        assert features is not None
+        features = self.network.run_body(features)
+        for tile in tiles(height, width, self.side):
+            halo = tile.grown(_HEAD_HALO, height, width)
+            raw = self.network.run_head(halo.of(features, scale=4))
+            self._keep(tile.of(raw, within=halo), tile)
+        return self._painted()
+
+    def by_thumbnail(self) -> list[Painted]:
+        """Everything in tiles, with what the body knows of the whole taken from a thumbnail.
+
+        Thumbnail instance normalisation: Chen et al., 2022 (URST, arXiv:2103.11784).
+        """
+        height, width = self.frame.height, self.frame.width
+        seen = _Recording()
+        self.network.run_body(self.network.run_stem(self._thumbnail()), seen)
+        radius = body_radius(self.network.config)
+        for tile in tiles(height, width, self.side):
+            halo = tile.grown(radius, height, width)
+            features = self.network.run_body(self.network.run_stem(self._cut(halo)), seen.replay())
+            inner = tile.grown(_HEAD_HALO, height, width)
+            raw = self.network.run_head(inner.of(features, within=halo, scale=4))
+            self._keep(tile.of(raw, within=inner), tile)
+        return self._painted()
+
+    def _cut(self, tile: Tile) -> Tensor:
+        """The tile of all pictures (N, 3, h, w)."""
+        return torch.stack([self.frame.cut(p, tile) for p in self.pictures])
+
+    def _quarter_size(self, like: Tensor) -> Tensor:
+        """Room for the features of the whole frame."""
+        size = (len(like), like.shape[1], self.frame.height // 4, self.frame.width // 4)
+        return torch.empty(size, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
+
+    def _thumbnail(self) -> Tensor:
+        scale = THUMBNAIL_SIDE / max(self.frame.height, self.frame.width)
+        size = [round(side * scale) // STRIDE * STRIDE for side in (self.frame.height, self.frame.width)]
+        small = [F.interpolate(p[None], size, mode="bilinear", antialias=True) for p in self.pictures]
+        return torch.cat(small)
+
+    def _keep(self, raw: Tensor, tile: Tile) -> None:
+        """Turn a tile of the head's output into pixels of the results."""
+        self.finite &= torch.isfinite(raw).flatten(1).all(dim=1)
+        pixels = to_uint8(torch.sigmoid(raw.float())).cpu()
+        for picture, result, painted in zip(self.pictures, self.results, pixels, strict=True):
+            place = self.frame.place(picture)
+            rows = range(max(tile.top, place.top), min(tile.bottom, place.bottom))
+            columns = range(max(tile.left, place.left), min(tile.right, place.right))
+            if rows and columns:
+                part = Tile(rows.start, rows.stop, columns.start, columns.stop)
+                part.of(result, within=place).copy_(part.of(painted, within=tile))
+
+    def _painted(self) -> list[Painted]:
+        finite = self.finite.tolist()
+        return [Painted(rgb, sound) for rgb, sound in zip(self.results, finite, strict=True)]
+
+
+class _Recording(Context):
+    """Answers from the features at hand, and remembers the answers in order."""
+
+    def __init__(self) -> None:
+        self.affine: list[tuple[Tensor, Tensor]] = []
+        self.grids: list[Tensor] = []
+
+    def norm(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        variance, mean = torch.var_mean(x.float(), dim=(2, 3), correction=0)
+        gain = scale.float() * (variance + 1e-5).rsqrt()
+        self.affine.append((gain, shift.float() - mean * gain))
+        return super().norm(x, scale, shift)
+
+    def memory(self, attention: GatedAttention, x: Tensor) -> Tensor:
+        self.grids.append(super().memory(attention, x))
+        return self.grids[-1]
+
+    def replay(self) -> Context:
+        """The remembered answers, for other features."""
+        return _Replay(self)
+
+
+class _Replay(Context):
+    def __init__(self, recording: _Recording) -> None:
+        self._affine = iter(recording.affine)
+        self._grids = iter(recording.grids)
+
+    def norm(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        gain, offset = (part.to(x.dtype)[..., None, None] for part in next(self._affine))
+        return (x * gain).add_(offset)
+
+    def memory(self, attention: GatedAttention, x: Tensor) -> Tensor:
+        return next(self._grids)
+
+
+def body_radius(config: GeneratorConfig) -> int:
+    """How far, in pixels, a pixel of the result sees through stem, body and head; a multiple of STRIDE."""
+    eighths = 2 * config.eighth_blocks + 1
+    quarters = 2 * config.quarter_blocks + 1
+    radius = 8 * eighths + 4 * quarters + _STEM_HALO + _HEAD_HALO
+    return -(-radius // STRIDE) * STRIDE
