@@ -68,11 +68,15 @@ class FoldedGenerator(nn.Module):
         x = F.relu(network.stem_half(network.unshuffle(pixels.sub_(127.5))), inplace=True)
         return F.relu(network.stem_quarter(x), inplace=True)
 
-    def run_body(self, quarter: Tensor, context: Context | None = None) -> Tensor:
-        """As `Generator.run_body`, for any number of pictures in this style."""
-        n = len(quarter)
+    def run_body(self, stem: list[Tensor], context: Context | None = None) -> Tensor:
+        """As `Generator.run_body`, for any number of pictures in this style.
+
+        `stem` is a list of one, the stem's features: they are taken out of it, so that the memory of a
+        large picture is free again as soon as they have served.
+        """
+        n = len(stem[0])
         body = [(scale.expand(n, -1), shift.expand(n, -1)) for scale, shift in self.body]
-        return self.network.run_body(quarter, body, context)
+        return self.network.run_body(stem.pop(), body, context)
 
     def run_head(self, x: Tensor) -> Tensor:
         """As `Generator.run_head`."""

@@ -250,6 +250,7 @@ class Generator(nn.Module):
         # The skip carries edges, not colours: normalised, and never from the raw picture. Small
         # networks that are offered the picture itself learn to copy it.
         x = F.relu(context.norm(quarter, *next(layers)).add_(x), inplace=True)
+        del quarter  # large pictures need the memory
         for block in self.quarter_blocks:
             x = block(x, [next(layers), next(layers)], context.norm)
         return x

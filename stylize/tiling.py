@@ -129,15 +129,13 @@ class _Pass:
         """Stem and head in tiles, the body whole."""
         height, width = self.frame.height, self.frame.width
         whole = Tile(0, height, 0, width)
-        features: Tensor | None = None
+        stem: list[Tensor] = []
         for tile in tiles(height, width, self.side):
             halo = tile.grown(_STEM_HALO, height, width)
             part = tile.of(self.network.run_stem(self._cut(halo)), within=halo, scale=4)
-            if features is None:
-                features = self._quarter_size(part)
-            tile.of(features, within=whole, scale=4).copy_(part)
-        assert features is not None
-        features = self.network.run_body(features)
+            stem = stem or [self._quarter_size(part)]
+            tile.of(stem[0], within=whole, scale=4).copy_(part)
+        features = self.network.run_body(stem)
         for tile in tiles(height, width, self.side):
             halo = tile.grown(_HEAD_HALO, height, width)
             raw = self.network.run_head(halo.of(features, scale=4))
@@ -151,11 +149,11 @@ class _Pass:
         """
         height, width = self.frame.height, self.frame.width
         seen = _Recording()
-        self.network.run_body(self.network.run_stem(self._thumbnail()), seen)
+        self.network.run_body([self.network.run_stem(self._thumbnail())], seen)
         radius = body_radius(self.network.config)
         for tile in tiles(height, width, self.side):
             halo = tile.grown(radius, height, width)
-            features = self.network.run_body(self.network.run_stem(self._cut(halo)), seen.replay())
+            features = self.network.run_body([self.network.run_stem(self._cut(halo))], seen.replay())
             inner = tile.grown(_HEAD_HALO, height, width)
             raw = self.network.run_head(inner.of(features, within=halo, scale=4))
             self._keep(tile.of(raw, within=inner), tile)
@@ -178,7 +176,8 @@ class _Pass:
 
     def _keep(self, raw: Tensor, tile: Tile) -> None:
         """Turn a tile of the head's output into pixels of the results."""
-        self.finite &= torch.isfinite(raw).flatten(1).all(dim=1)
+        if raw.dtype == torch.float16:  # only its range is small enough to leave
+            self.finite &= torch.isfinite(raw).flatten(1).all(dim=1)
         pixels = to_uint8(torch.sigmoid(raw.float())).cpu()
         for picture, result, painted in zip(self.pictures, self.results, pixels, strict=True):
             place = self.frame.place(picture)

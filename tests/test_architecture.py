@@ -19,9 +19,9 @@ FLOORS = [
     {"model", "library", "tiling"},
     {"stylizer", "training"},
     {"styles", "fitting"},
-    {"painting", "studio"},
+    {"painting", "studio", "measuring"},
     {"cli.options"},
-    {"cli.apply", "cli.train", "cli.styles"},
+    {"cli.apply", "cli.bench", "cli.train", "cli.styles"},
     {"cli"},
     {"__main__"},
 ]
@@ -80,7 +80,9 @@ def test_public_things_have_docstrings() -> None:
     assert not bare
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["apply", "--help"], ["train", "--help"], ["styles"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["apply", "--help"], ["train", "--help"], ["bench", "-h"], ["styles"]]
+)
 def test_help_and_lists_need_no_torch(arguments: list[str]) -> None:
     code = (
         "import sys; from stylize.cli import main; main(sys.argv[1:]);"

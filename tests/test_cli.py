@@ -219,3 +219,16 @@ def test_brackets_in_a_name_are_no_markup(run: Run, photo: Path) -> None:
 def test_debugging_shows_the_traceback(run: Run, photo: Path) -> None:
     result = run("apply", photo, "-s", "ink-wahs", STYLIZE_DEBUG="1")
     assert b"Traceback" in result.stderr
+
+
+def test_bench_measures_time_and_memory(run: Run) -> None:
+    result = run("bench", "--sizes", "64,300x200", "--device", "cpu", "--rounds", 1, "--json")
+    assert result.returncode == 0, result.stderr.decode()
+    small, large = json.loads(result.stdout)
+    assert (large["width"], large["height"]) == (300, 200)
+    assert 0 < small["seconds"] < 60
+    assert 0 < small["memory"] < 1 << 30
+    table = run("bench", "--sizes", "64", "--device", "cpu", "--rounds", 1).stdout.decode()
+    assert "64 x 64" in table
+    assert run("bench", "--sizes", "large").returncode == 2
+    assert run("bench", "--sizes", "64", "--device", "cuda:9").returncode == 2

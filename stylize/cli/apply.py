@@ -11,7 +11,7 @@ import typer
 from stylize import bundled
 from stylize.cli.options import DeviceOption, DtypeOption, JsonOption, QuietOption, TileOption
 from stylize.console import progress, talk
-from stylize.errors import ExitCode, UsageError
+from stylize.errors import ExitCode, PictureError, UsageError
 from stylize.jobs import Job, plan_jobs
 from stylize.paths import FORMATS
 
@@ -152,7 +152,10 @@ def _stream(painter: "Painter", source: Path, output: Path | None, suffix: str |
     )
     painted = painter.paint(picture)
     if to_stdout:
-        encode_picture(painted, sys.stdout.buffer, FORMATS[suffix or "png"], quality)
-        sys.stdout.buffer.flush()
+        try:
+            encode_picture(painted, sys.stdout.buffer, FORMATS[suffix or "png"], quality)
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            raise PictureError(f"Cannot write to standard output: {error.strerror}.") from error
     else:
         write_picture(painted, job.target, job.format_name, quality)

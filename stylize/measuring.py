@@ -1,0 +1,87 @@
+"""How long painting takes on this machine, and how much memory: what `stylize bench` shows."""
+
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import torch
+
+from stylize.devices import choose_device, choose_dtype
+from stylize.errors import StylizeError
+from stylize.styles import perceptual_network, resolve_style
+from stylize.stylizer import Stylizer
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One pass over a picture: median seconds, and the most memory that it took beyond `import torch`."""
+
+    device: str
+    dtype: str
+    width: int
+    height: int
+    seconds: float
+    memory: int | None
+    """Bytes; on a GPU its own memory, on a CPU the process's. None where the system does not tell."""
+
+
+def devices_present() -> list[str]:
+    """The names of all devices that can paint here."""
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
+
+
+def measure_all(
+    devices: Sequence[str], dtype: str, sizes: Sequence[tuple[int, int]], tile: int | None, rounds: int
+) -> Iterator[Measurement]:
+    """Measure every size on every device, each in a process of its own: peaks of memory never fall."""
+    for device in devices:
+        for width, height in sizes:
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                try:
+                    yield pool.submit(_measure, device, dtype, width, height, tile, rounds).result()
+                except MemoryError:
+                    raise StylizeError(
+                        f"{width} x {height} does not fit into the memory of {device}; choose smaller --sizes."
+                    ) from None
+
+
+def _measure(device: str, dtype: str, width: int, height: int, tile: int | None, rounds: int) -> Measurement:
+    """Paint noise `rounds` times, after once to warm up."""
+    place = choose_device(device)
+    precision = choose_dtype(dtype, place)
+    before = _peak(place)
+    style = resolve_style("ink-wash")
+    stylizer = Stylizer(style.base, perceptual_network, place, precision, tile)
+    picture = torch.randint(256, (height, width, 3), dtype=torch.uint8).permute(2, 0, 1)
+    seconds = []
+    for _ in range(rounds + 1):
+        started = time.perf_counter()
+        stylizer.paint(picture, style.code)  # the result is on the CPU: nothing is left under way
+        seconds.append(time.perf_counter() - started)
+    after = _peak(place)
+    memory = None if before is None or after is None else after - before
+    name = str(precision).removeprefix("torch.")
+    return Measurement(device, name, width, height, statistics.median(seconds[1:]), memory)
+
+
+def _peak(place: torch.device) -> int | None:
+    """The most bytes that were ever in use."""
+    if place.type == "cuda":
+        return torch.cuda.max_memory_allocated(place)
+    if resource is None or place.type != "cpu":
+        return None
+    kibibytes_or_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kibibytes_or_bytes * (1 if _IN_BYTES else 1024)
+
+
+_IN_BYTES = hasattr(torch.backends, "mps") and torch.backends.mps.is_built()
+"""macOS counts the peak in bytes, Linux in kibibytes."""
