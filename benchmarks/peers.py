@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stylize.generator import UpConv
+
 
 class _NormedConv(nn.Sequential):
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, up: int = 1) -> None:
@@ -43,17 +45,45 @@ class Johnson(nn.Module):
         return self.stages(picture)
 
 
+class ResNet9(nn.Module):
+    """CycleGAN's generator (Zhu et al., 2017): like Johnson's, with 64 channels, 7x7 ends, nine blocks
+    and transposed convolutions on the way back."""
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        w = width
+        stages: list[nn.Module] = [_NormedConv(3, w, 7), nn.ReLU(), _NormedConv(w, 2 * w, 3, 2), nn.ReLU()]
+        stages += [_NormedConv(2 * w, 4 * w, 3, 2), nn.ReLU(), *[_Residual(4 * w) for _ in range(9)]]
+        for inputs in (4 * w, 2 * w):
+            up = nn.ConvTranspose2d(inputs, inputs // 2, 3, 2, padding=1, output_padding=1)
+            stages += [up, nn.InstanceNorm2d(inputs // 2), nn.ReLU()]
+        stages += [nn.ReflectionPad2d(3), nn.Conv2d(w, 3, 7), nn.Tanh()]
+        self.stages = nn.Sequential(*stages)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        return self.stages(picture)
+
+
 def multiply_adds(network: nn.Module, *inputs: object) -> int:
     """Multiply-adds of all convolutions in one pass."""
     total = 0
 
     def count(module: nn.Module, _: object, output: Tensor) -> None:
         nonlocal total
-        assert isinstance(module, nn.Conv2d)
-        per_position = module.weight.numel()
-        total += per_position * output.shape[-1] * output.shape[-2] * output.shape[0]
+        assert isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))
+        positions = output.shape[-1] * output.shape[-2] * output.shape[0]
+        taps = module.weight.numel()
+        if isinstance(module, nn.ConvTranspose2d):
+            taps /= module.stride[0] * module.stride[1]
+        if isinstance(module, UpConv):
+            taps *= 4 / 9  # it computes with 2x2 kernels
+        total += round(taps * positions)
 
-    hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, nn.Conv2d)]
+    hooks = [
+        m.register_forward_hook(count)
+        for m in network.modules()
+        if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))
+    ]
     with torch.inference_mode():
         network(*inputs)
     for hook in hooks:

@@ -1,6 +1,10 @@
-"""How long painting takes, side by side with what one would use instead.
+"""How long painting takes and how much memory, side by side with what one would use instead.
 
-    python benchmarks/speed.py            one pass at 1024 x 1024, and the whole command
+    python benchmarks/speed.py                 one pass at 1024 x 1024, and the whole command
+    python benchmarks/speed.py --growth        seconds per megapixel and memory, from 1 to 33 megapixels
+    python benchmarks/speed.py --folder 200    a folder of 12-megapixel JPEGs
+    python benchmarks/speed.py --huge          one picture of 300 megapixels
+    python benchmarks/speed.py --gpu           passes in batches on a GPU, fp16 against fp32
 
 Rounds of A B C ... A B C ..., medians, and ratios: single times on a shared machine mean little.
 The peers are written from their papers and have random weights, which does not change their speed.
@@ -13,23 +17,36 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command does
+
+import numpy as np
 import torch
-from peers import Johnson, multiply_adds
+from peers import Johnson, ResNet9, multiply_adds
 from PIL import Image
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from stylize.config import GeneratorConfig
 from stylize.generator import Generator
+from stylize.images import read_picture, write_picture
+from stylize.jobs import Job
+from stylize.measuring import measure_all
+from stylize.overlap import ahead, usual_workers, workers
+from stylize.painting import Painter, PaintSettings
+from stylize.styles import perceptual_network, resolve_style
+from stylize.stylizer import Stylizer
+
+Work = Callable[[], object]
 
 
-def in_turns(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def in_turns(candidates: dict[str, Work], rounds: int) -> dict[str, float]:
     """Median seconds of each candidate; the first round warms up and is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for turn in range(rounds + 1):
+    for turn in track(range(rounds + 1), "Measuring", transient=True):
         for name, work in candidates.items():
             start = time.perf_counter()
             work()
@@ -38,32 +55,44 @@ def in_turns(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[s
     return {name: statistics.median(times) for name, times in seconds.items()}
 
 
-def passes(side: int) -> tuple[dict[str, Callable[[], object]], dict[str, int]]:
-    """One pass of each network over a square picture, and its multiply-adds."""
+def passes(side: int, tile: int | None) -> tuple[dict[str, Work], dict[str, str]]:
+    """One pass of each network over a square picture, and its multiply-adds.
+
+    Ours is everything between a decoded picture and a painted one, margins and tiles included.
+    """
     picture = torch.rand(1, 3, side, side)
-    networks: dict[str, tuple[torch.nn.Module, tuple[object, ...]]] = {
-        "Johnson 2016, fp32": (Johnson(), (picture,)),
-        "Johnson, 8 channels, fp32": (Johnson(8), (picture,)),
+    peers: dict[str, torch.nn.Module] = {
+        "Johnson 2016, fp32": Johnson(),
+        "Johnson, 8 channels, fp32": Johnson(8),
     }
-    for name, dtype in {"stylize, fp32": torch.float32, "stylize, bf16": torch.bfloat16}.items():
-        generator = Generator(GeneratorConfig()).to(memory_format=torch.channels_last)
-        with torch.inference_mode():
-            modulation = generator.expand(torch.randn(1, generator.config.code_size))
-        laid_out = picture.to(dtype).contiguous(memory_format=torch.channels_last)
-        networks[name] = (generator.to(dtype), (laid_out, modulation))
-    work: dict[str, Callable[[], object]] = {}
-    for name, (network, inputs) in networks.items():
+    peers["CycleGAN ResNet-9, fp32"] = ResNet9()
+    work: dict[str, Work] = {}
+    notes: dict[str, str] = {}
+    for name, network in peers.items():
         network.eval().requires_grad_(False)
-        work[name] = lambda network=network, inputs=inputs: network(*inputs)
-    return work, {name: multiply_adds(network, *inputs) for name, (network, inputs) in networks.items()}
+        work[name] = lambda network=network: network(picture)
+        notes[name] = _giga(multiply_adds(network, picture))
+    pixels = (picture[0] * 255).byte()
+    style = resolve_style("ink-wash")
+    generator = Generator(GeneratorConfig()).requires_grad_(False)
+    modulation = generator.expand(torch.randn(1, generator.config.code_size))
+    for name, dtype in {"stylize, fp32": torch.float32, "stylize, bf16": torch.bfloat16}.items():
+        stylizer = Stylizer(style.base, perceptual_network, torch.device("cpu"), dtype, tile)
+        work[name] = lambda stylizer=stylizer: stylizer.paint(pixels, style.code)
+        notes[name] = _giga(multiply_adds(generator, picture, modulation))
+    return work, notes
 
 
-def commands(folder: Path) -> dict[str, Callable[[], object]]:
+def _giga(count: int) -> str:
+    return f"{count / 1e9:.1f} G multiply-adds"
+
+
+def commands(folder: Path) -> dict[str, Work]:
     """Whole processes: importing torch, asking for help, painting one 1024-pixel photograph."""
     photo = folder / "photo.jpg"
-    Image.effect_noise((1024, 768), 60).convert("RGB").resize((1024, 768)).save(photo)
+    Image.effect_noise((1024, 768), 60).convert("RGB").save(photo)
 
-    def process(*arguments: str) -> Callable[[], object]:
+    def process(*arguments: str) -> Work:
         return lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
 
     apply = ("-m", "stylize", "apply", str(photo), "--style", "ink-wash", "-f")
@@ -72,6 +101,107 @@ def commands(folder: Path) -> dict[str, Callable[[], object]]:
         "stylize --help": process("-m", "stylize", "--help"),
         "stylize apply photo.jpg": process(*apply),
     }
+
+
+def growth(console: Console) -> None:
+    """Time and memory against the size of the picture."""
+    table = Table("size", "seconds", "seconds / megapixel", "memory beyond torch", title="Growth")
+    sizes = [(1024, 1024), (3840, 2160), (7680, 4320)]
+    for m in measure_all(["cpu"], "auto", sizes, None, 3):
+        per_megapixel = m.seconds / (m.width * m.height / 1e6)
+        memory = f"{(m.memory or 0) / 2**20:.0f} MiB"
+        table.add_row(f"{m.width} x {m.height}", f"{m.seconds:.2f}", f"{per_megapixel:.3f}", memory)
+    console.print(table)
+
+
+def landscape(width: int, height: int, seed: int = 0) -> Image.Image:
+    """Hills and noise: compresses about as a photograph does."""
+    random = np.random.default_rng(seed)
+    small = random.uniform(0, 255, (height // 64 + 2, width // 64 + 2, 3)).astype(np.uint8)
+    image = Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+    noise = Image.effect_noise((width, height), 24).convert("RGB")
+    return Image.blend(image, noise, 0.15)
+
+
+def folder_job(folder: Path, count: int, console: Console) -> None:
+    """Coding alone, the network alone, and both together, on the same JPEGs."""
+    (folder / "in").mkdir()
+    for i in range(8):
+        landscape(4000, 3000, i).save(folder / f"in/{i:04}.jpg", quality=92)
+    for i in range(8, count):
+        os.link(folder / f"in/{i % 8:04}.jpg", folder / f"in/{i:04}.jpg")
+    jobs = [Job(p, folder / "out" / p.name) for p in sorted((folder / "in").iterdir())]
+    (folder / "out").mkdir()
+    painter = Painter(resolve_style("ink-wash"), "auto", "auto", PaintSettings(force=True))
+
+    def copy(job: Job) -> None:
+        write_picture(read_picture(job.source), job.target, "JPEG", 92)
+
+    def coding() -> None:
+        with workers(usual_workers()) as pool:
+            _drain(ahead(pool, copy, jobs, 2 * usual_workers()))
+
+    pictures = [read_picture(job.source).rgb for job in jobs[:8]]
+
+    def network() -> None:
+        for start in range(0, count, painter.batch):
+            batch = [pictures[i % 8] for i in range(start, min(start + painter.batch, count))]
+            painter.stylizer.paint_batch(batch, painter.code)
+
+    work = {"decode and encode": coding, "network": network, "folder": lambda: _drain(painter.work(jobs))}
+    seconds = {name: _time(job) for name, job in work.items()}
+    rates = {name: count / value for name, value in seconds.items()}
+    table = Table("", "pictures / s", title=f"{count} JPEGs of 12 megapixels, {usual_workers()} workers")
+    for name, rate in rates.items():
+        table.add_row(name, f"{rate:.3f}")
+    share = rates["folder"] / min(rates["decode and encode"], rates["network"])
+    table.add_row("folder / slower of the two", f"{share:.3f}")
+    console.print(table)
+
+
+def _drain(items: Iterable[object]) -> None:
+    for _ in items:
+        pass
+
+
+def _time(work: Work) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def huge(folder: Path, console: Console) -> None:
+    """The whole command on 300 megapixels, and its peak of memory beyond that of `import torch`."""
+    landscape(20_000, 15_000).save(folder / "huge.jpg", quality=90)
+    program = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, capture_output=True)"
+    )
+    program += "; print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)"
+    peaks = []
+    apply = ["-m", "stylize", "apply", str(folder / "huge.jpg"), "-s", "van-gogh", "-f"]
+    for command in (["-c", "import torch"], apply):
+        start = time.perf_counter()
+        run = [sys.executable, "-c", program, sys.executable, *command]
+        peaks.append(float(subprocess.run(run, check=True, capture_output=True, text=True).stdout))
+        seconds = time.perf_counter() - start
+    console.print(f"20,000 x 15,000: {seconds:.0f} s, {peaks[1] - peaks[0]:.0f} MiB beyond import torch")
+
+
+def gpu(console: Console) -> None:
+    """Passes over batches at 1024 x 1024, and how far fp16 is from fp32."""
+    device, style = torch.device("cuda"), resolve_style("van-gogh")
+    pictures = [torch.randint(256, (1024, 1024, 3), dtype=torch.uint8).permute(2, 0, 1) for _ in range(32)]
+    pictures = [picture.to(device) for picture in pictures]
+    results = {}
+    for dtype in (torch.float16, torch.float32):
+        stylizer = Stylizer(style.base, perceptual_network, device, dtype, tile=0)
+        results[dtype] = stylizer.paint_batch(pictures, style.code)
+        seconds = in_turns({"": lambda s=stylizer: s.paint_batch(pictures, style.code)}, 5)[""]
+        console.print(f"{dtype}: {len(pictures) / seconds:.0f} pictures / s at 1024 x 1024")
+    halves, singles = (torch.stack([p.rgb for p in results[d]]).float() for d in results)
+    error = (halves - singles).abs()
+    psnr = 20 * torch.log10(255 / error.square().mean().sqrt())
+    console.print(f"fp16 against fp32: at most {int(error.max())} / 255, PSNR {psnr:.1f} dB")
 
 
 def show(title: str, seconds: dict[str, float], unit: str, notes: dict[str, str], console: Console) -> None:
@@ -85,17 +215,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--side", type=int, default=1024)
+    parser.add_argument("--tile", type=int)
+    parser.add_argument("--growth", action="store_true")
+    parser.add_argument("--folder", type=int, metavar="N")
+    parser.add_argument("--huge", action="store_true")
+    parser.add_argument("--gpu", action="store_true")
     options = parser.parse_args()
     console = Console()
     console.print(f"{os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} threads")
-    with torch.inference_mode():
-        work, operations = passes(options.side)
-        seconds = in_turns(work, options.rounds)
-    notes = {name: f"{count / 1e9:.1f} G multiply-adds" for name, count in operations.items()}
-    show(f"One pass, {options.side} x {options.side}", seconds, "Johnson 2016, fp32", notes, console)
-    with tempfile.TemporaryDirectory() as folder:
-        seconds = in_turns(commands(Path(folder)), options.rounds)
-    show("Whole commands", seconds, "import torch", {}, console)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if options.growth:
+            growth(console)
+        if options.folder:
+            folder_job(folder, options.folder, console)
+        if options.huge:
+            huge(folder, console)
+        if options.gpu:
+            gpu(console)
+        if options.growth or options.folder or options.huge or options.gpu:
+            return
+        with torch.inference_mode():
+            work, notes = passes(options.side, options.tile)
+            seconds = in_turns(work, options.rounds)
+        title = f"One pass, {options.side} x {options.side}"
+        show(title, seconds, "Johnson 2016, fp32", notes, console)
+        seconds = in_turns(commands(folder), options.rounds)
+        show("Whole commands", seconds, "import torch", {}, console)
 
 
 if __name__ == "__main__":

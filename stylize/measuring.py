@@ -49,8 +49,9 @@ def measure_all(
                 try:
                     yield pool.submit(_measure, device, dtype, width, height, tile, rounds).result()
                 except MemoryError:
+                    size = f"{width} x {height}"
                     raise StylizeError(
-                        f"{width} x {height} does not fit into the memory of {device}; choose smaller --sizes."
+                        f"{size} does not fit into the memory of {device}; try less."
                     ) from None
 
 

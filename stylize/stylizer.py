@@ -79,7 +79,10 @@ class Stylizer:
             return self.tile
         bytes_per_pixel = _BYTES_PER_PIXEL * len(pictures) * self.dtype.itemsize / 2
         affordable = int((free_memory(self.device) / 4 / bytes_per_pixel) ** 0.5)
-        return max(SMALLEST_TILE, min(affordable, LARGEST_TILE[self.device.type]))
+        largest = LARGEST_TILE[self.device.type]
+        if self.frame(pictures).is_beyond_the_limit:
+            largest = max(largest, 2048)  # the halo is broad then
+        return max(SMALLEST_TILE, min(affordable, largest))
 
     def _paint_in_memory(self, pictures: Sequence[Tensor], code: Tensor, side: int) -> list[Painted]:
         """Paint, with less at a time for as long as memory runs out. Raises MemoryError at the end."""

@@ -77,6 +77,11 @@ class Frame:
         """The smallest frame for all of them with sides that are multiples of `multiple`."""
         return Frame(*(padded_side(max(p.shape[i] for p in pictures), multiple) for i in (1, 2)))
 
+    @property
+    def is_beyond_the_limit(self) -> bool:
+        """Is it so large that the body cannot run whole?"""
+        return self.height * self.width > WHOLE_BODY_LIMIT
+
     def place(self, picture: Tensor) -> Tile:
         """Where a picture (3, H, W) lies."""
         height, width = picture.shape[1:]
@@ -107,9 +112,7 @@ def paint(network: FoldedGenerator, pictures: Sequence[Tensor], frame: Frame, si
     """Paint uint8 pictures (3, H, W) that fit into the frame, in tiles of `side` pixels (0: no tiles)."""
     with torch.inference_mode():
         job = _Pass(network, pictures, frame, side // STRIDE * STRIDE or max(frame.height, frame.width))
-        if frame.height * frame.width > WHOLE_BODY_LIMIT:
-            return job.by_thumbnail()
-        return job.exactly()
+        return job.by_thumbnail() if frame.is_beyond_the_limit else job.exactly()
 
 
 class _Pass:
