@@ -17,6 +17,7 @@ from stylize.files import atomic_path
 from stylize.images import to_image
 from stylize.library import PHOTOGRAPH
 from stylize.model import Base, Style, save_base, save_style
+from stylize.painters import StylePainter
 from stylize.tensors import to_float, to_uint8
 from stylize.training import Terms, Trainer
 
@@ -163,3 +164,12 @@ def export(
         written.append(folder / "styles" / f"{name}.safetensors")
         save_style(written[-1], style)
     return written
+
+
+def export_style(trainer: Trainer, folder: Path, card: StyleCard, base: Base) -> list[Path]:
+    """Write the one style that a `StylePainter` learned on top of a base."""
+    assert isinstance(trainer.ema, StylePainter)
+    path = folder / "styles" / f"{card.name}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_style(path, Style(trainer.ema.style_code(), card, base.identity))
+    return [path]

@@ -8,7 +8,7 @@ Every normalisation and the attention live at 1/4 of the size or below. The stem
 plain local convolutions, so the picture's full size costs little and can be cut into tiles exactly.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -216,13 +216,24 @@ class Generator(nn.Module):
             nn.init.zeros_(self.to_rgb.bias)  # pyright: ignore[reportArgumentType]
 
     def expand(self, code: Tensor) -> Modulation:
-        """Codes (N, code_size) -> scale (around 1) and shift (around 0) of each modulated layer."""
-        scales, shifts = self.expansion(code.float()).chunk(2, dim=1)
+        """Codes (N, code_size) -> scale (around 1) and shift (around 0) of each modulated layer.
+
+        A code may be followed by `offsets_size` numbers to be added to the scales and shifts: what a
+        style learned beyond its code. Codes with and without them are mixed by `mix_codes`.
+        """
+        code, offsets = code.float().split([self.config.code_size, code.shape[1] - self.config.code_size], 1)
+        expanded = self.expansion(code)
+        scales, shifts = (expanded + offsets if offsets.shape[1] else expanded).chunk(2, dim=1)
         sizes = list(self.modulated)
         return [
             (1 + scale, shift)
             for scale, shift in zip(scales.split(sizes, 1), shifts.split(sizes, 1), strict=True)
         ]
+
+    @property
+    def offsets_size(self) -> int:
+        """How many offsets may follow a code."""
+        return 2 * sum(self.modulated)
 
     def forward(self, picture: Tensor, modulation: Modulation) -> Tensor:
         """Paint RGB (N, 3, H, W) in [0, 1], sides multiples of `STRIDE`; the result has the same form."""
@@ -260,3 +271,10 @@ class Generator(nn.Module):
         x = F.relu(film(self.up_half(x), *modulation[0]))
         x = F.relu(film(self.head(x), *modulation[1]))
         return self.shuffle(self.to_rgb(x))
+
+
+def mix_codes(codes: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """The weighted sum of codes (1, code_size), some of which may be followed by offsets."""
+    longest = max(code.shape[1] for code in codes)
+    padded = [F.pad(code, (0, longest - code.shape[1])) for code in codes]
+    return torch.stack([weight * code for weight, code in zip(weights, padded, strict=True)]).sum(0)

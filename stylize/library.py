@@ -19,8 +19,8 @@ from stylize.tensors import luminance, to_float
 PHOTOGRAPH = "photograph"
 """The style that photographs have; every base knows it."""
 
-_Seen = tuple[Tensor, StyleStatistics, StyleStatistics]
-"""Moment vectors of all works, their statistics in colour and in grey."""
+Seen = tuple[Tensor, StyleStatistics, StyleStatistics]
+"""Moment vectors of N pictures, their statistics in colour and in grey."""
 
 _KINDS = ("colour", "grey")
 
@@ -34,11 +34,23 @@ class StyleDraw:
     shown: int
 
 
+def look_at(picture: Tensor, encoder_network: CompactVGG, loss_network: LossNetwork) -> Seen:
+    """What there is to know of one picture, uint8 (3, H, W); on the CPU."""
+    device, cpu = encoder_network.mean.device, torch.device("cpu")
+    floats = fit_to_network(to_float(picture)[None]).to(device)
+    pair = torch.cat([floats, luminance(floats).expand_as(floats)])
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+        both = describe(pair, loss_network(pair)).to(cpu)
+        vector = moments_vector(encoder_network(floats, ENCODER_LAYERS)).cpu()
+    return vector, both.mean_of([0]), both.mean_of([1])
+
+
 class StyleLibrary:
     """Groups of works (one group, one style) with their statistics, all in memory.
 
     `vectors` (W, D) feed the style encoder; `statistics` are the targets of the losses, and
-    `grey_statistics` the same of the works without colour.
+    `grey_statistics` the same of the works without colour. With `together`, all works of a group are
+    one style and nothing less is drawn.
     """
 
     def __init__(
@@ -47,7 +59,9 @@ class StyleLibrary:
         encoder_network: CompactVGG,
         loss_network: LossNetwork,
         cache: Path | None = None,
+        together: bool = False,
     ) -> None:
+        self.together = together
         self.groups = dict(groups)
         self.members: dict[str, range] = {}
         self._owner: list[tuple[str, int]] = []
@@ -62,18 +76,11 @@ class StyleLibrary:
                 _write_cache(cache, digest, *known)
         self.vectors, self.statistics, self.grey_statistics = known
 
-    def _look_at_works(self, encoder_network: CompactVGG, loss_network: LossNetwork) -> "_Seen":
+    def _look_at_works(self, encoder_network: CompactVGG, loss_network: LossNetwork) -> Seen:
         """Moment vectors and statistics of all works, in colour and in grey."""
-        device, cpu = encoder_network.mean.device, torch.device("cpu")
-        vectors, coloured, grey = [], [], []
-        for group, index in self._owner:
-            picture = fit_to_network(to_float(self.groups[group][index])[None]).to(device)
-            pair = torch.cat([picture, luminance(picture).expand_as(picture)])
-            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-                both = describe(pair, loss_network(pair)).to(cpu)
-                vectors.append(moments_vector(encoder_network(picture, ENCODER_LAYERS)).cpu())
-            coloured.append(both.mean_of([0]))
-            grey.append(both.mean_of([1]))
+        pictures = (self.groups[group][index] for group, index in self._owner)
+        seen = [look_at(picture, encoder_network, loss_network) for picture in pictures]
+        vectors, coloured, grey = zip(*seen, strict=True)
         concatenate = StyleStatistics.concatenate
         return torch.cat(vectors), concatenate(coloured), concatenate(grey)
 
@@ -96,7 +103,9 @@ class StyleLibrary:
         kind = float(torch.rand((), generator=random))
         order = torch.randperm(len(members), generator=random).tolist()
         shown = members[order[0]]
-        if kind < 0.4:
+        if self.together:
+            works = tuple(members)
+        elif kind < 0.4:
             works = (shown,)
         elif kind < 0.55:
             most = max(2, len(members) // 2)
@@ -131,7 +140,7 @@ def _write_cache(path: Path, digest: str, vectors: Tensor, *statistics: StyleSta
         save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata={"digest": digest})
 
 
-def _read_cache(path: Path | None, digest: str) -> _Seen | None:
+def _read_cache(path: Path | None, digest: str) -> Seen | None:
     """What was kept of these very works and networks, if anything."""
     if path is None or not path.exists():
         return None

@@ -39,7 +39,7 @@ class Base:
 
 @dataclass
 class Style:
-    """A style code (1, code_size) with its card, and the base that understands it.
+    """A style code (1, code_size), perhaps followed by offsets, with its card, and the base for it.
 
     `base` holds the networks if the style carries its own; `base_identity` names the one it needs.
     """
@@ -84,11 +84,16 @@ def load_style(path: Path) -> Style:
     """Read a style. Raises WeightsError for anything that is not one."""
     with _Checked(path, "style") as file:
         base = file.base(extra={"code"}) if "generator" in file.metadata else None
-        size = base.generator.config.code_size if base else None
-        code = file.tensor("code", (1, size) if size else None)
-        if code.ndim != 2 or len(code) != 1:
+        code = file.tensor("code")
+        if code.ndim != 2 or len(code) != 1 or (base and not fits(code, base.generator)):
             raise file.fault("its style code has the wrong shape")
         return Style(code, file.card(), file.metadata.get("identity", ""), base)
+
+
+def fits(code: Tensor, generator: Generator) -> bool:
+    """Is this a code for the generator, with or without offsets?"""
+    size = generator.config.code_size
+    return code.shape[1] in (size, size + generator.offsets_size)
 
 
 def load_perceptual(path: Path) -> CompactVGG:

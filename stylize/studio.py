@@ -15,9 +15,11 @@ from stylize.dataset import PictureSet
 from stylize.devices import choose_device, choose_dtype
 from stylize.encoder import REFERENCE_SIDE
 from stylize.errors import UsageError, WeightsError
-from stylize.fitting import RunFolder, export, fit
+from stylize.fitting import RunFolder, export, export_style, fit
+from stylize.invented import InventedPictures
 from stylize.library import PHOTOGRAPH, StyleLibrary
-from stylize.model import load_base, load_perceptual
+from stylize.model import Base, load_base, load_perceptual
+from stylize.painters import Painter, StylePainter
 from stylize.paths import find_pictures
 from stylize.perceptual import VGG19, LossNetwork
 from stylize.training import Terms, Trainer
@@ -28,14 +30,16 @@ _PHOTOGRAPHS_AS_STYLE = 200
 
 @dataclass(frozen=True)
 class Plan:
-    """What `stylize train` was asked for."""
+    """What `stylize train` was asked for. Without `content`, invented pictures take its place."""
 
     works: Sequence[Path]
-    content: Path
+    content: Path | None
     name: str
     folder: Path
     config: TrainConfig
     generator: GeneratorConfig
+    quick: bool = False
+    """Learn one style on top of the bundled base, which stays as it is."""
     from_scratch: bool = False
     perceptual: str = "bundled"
     hold_out: int = 20
@@ -47,28 +51,45 @@ class Plan:
 def train(plan: Plan, on_step: Callable[[int, Terms, float], None]) -> tuple[bool, list[Path]]:
     """Run the plan. Returns whether it was finished, and the files that it wrote."""
     device = choose_device(plan.device)
-    dtype = choose_dtype(plan.dtype, device)
     groups = works_by_style(plan.works, plan.name)
-    photos = content_photos(plan.content, plan.hold_out)
-    several = len(groups) > 1
-    some = photos.paths[:: max(1, len(photos) // _PHOTOGRAPHS_AS_STYLE)]
-    groups[PHOTOGRAPH] = PictureSet(some, side=photos.side)
+    photos = content_photos(plan.content, plan.hold_out) if plan.content else InventedPictures()
     cards = read_cards(plan.cards) if plan.cards else {}
-
     compact = load_perceptual(bundled.perceptual_path()).to(device).to(memory_format=torch.channels_last)
     losses_from = LossNetwork(compact, load_vgg(plan.perceptual)).requires_grad_(False).to(device)
     run = RunFolder(plan.folder)
-    library = StyleLibrary(groups, compact, losses_from, cache=run.path / "works.safetensors")
+    if len(groups) > 1 and plan.quick:
+        raise UsageError("Several folders make several styles, which --quick cannot learn; use --full.")
+    alone = None if len(groups) > 1 else plan.name
+    if not plan.quick:
+        some = photos.paths[:: max(1, len(photos) // _PHOTOGRAPHS_AS_STYLE)]
+        groups |= {PHOTOGRAPH: PictureSet(some, side=photos.side)} if some else {}
+    library = StyleLibrary(
+        groups, compact, losses_from, cache=run.path / "works.safetensors", together=plan.quick
+    )
     start = None if plan.from_scratch else load_base(bundled.base_path())
-    shape = start.generator.config if start else plan.generator
-    trainer = Trainer(plan.config, shape, photos, library, compact, losses_from, start, device, dtype)
+    painter = _painter(plan, start, library)
+    dtype = choose_dtype(plan.dtype, device)
+    trainer = Trainer(plan.config, painter, photos, library, compact, losses_from, device, dtype)
 
     def write() -> list[Path]:
         """The styles as they are now: a run can be looked at while it goes on."""
-        return export(trainer, plan.folder, cards, alone=None if several else plan.name)
+        if plan.quick and start is not None:
+            return export_style(trainer, plan.folder, cards.get(plan.name, StyleCard(plan.name)), start)
+        return export(trainer, plan.folder, cards, alone)
 
     finished = fit(trainer, run, on_step=on_step, on_checkpoint=write)
     return finished, write()
+
+
+def _painter(plan: Plan, start: Base | None, library: StyleLibrary) -> Painter | StylePainter:
+    """What learns."""
+    if start is None:
+        torch.manual_seed(plan.config.seed)
+        return Painter.from_scratch(plan.generator, library.vectors)
+    if plan.quick:
+        (members,) = library.members.values()
+        return StylePainter(start, library.mean_vector(members))
+    return Painter.from_base(start)
 
 
 def works_by_style(works: Sequence[Path], name: str) -> dict[str, PictureSet]:

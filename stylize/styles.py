@@ -9,7 +9,7 @@ from torch import Tensor
 from stylize import bundled
 from stylize.errors import WeightsError
 from stylize.images import read_rgb
-from stylize.model import Base, Style, load_base, load_perceptual, load_style
+from stylize.model import Base, Style, fits, load_base, load_perceptual, load_style
 from stylize.paths import READABLE
 from stylize.perceptual import CompactVGG
 from stylize.stylizer import encode_style
@@ -57,6 +57,6 @@ def _base_of(style: Style, path: Path) -> Base:
             f"{path} was made for another base ({style.base_identity or 'unnamed'}); "
             "put that base.safetensors beside it."
         )
-    if style.code.shape[1] != base.generator.config.code_size:
+    if not fits(style.code, base.generator):
         raise WeightsError(f"Cannot use {path}: its style code does not fit its base.")
     return base

@@ -9,7 +9,7 @@ from torch import Tensor
 from stylize.devices import free_memory, out_of_memory
 from stylize.encoder import ENCODER_LAYERS, REFERENCE_SIDE, moments_vector
 from stylize.folding import FoldedGenerator
-from stylize.generator import STRIDE
+from stylize.generator import STRIDE, mix_codes
 from stylize.model import Base
 from stylize.perceptual import CompactVGG, fit_to_network
 from stylize.tensors import to_float
@@ -57,7 +57,7 @@ class Stylizer:
         Below strength 1 the code moves towards that of the photograph itself.
         """
         if strength != 1:
-            code = torch.lerp(self.encode(picture), code, strength)
+            code = mix_codes([self.encode(picture), code], [1 - strength, strength])
         return self.paint_batch([picture], code)[0].rgb
 
     def paint_batch(self, pictures: Sequence[Tensor], code: Tensor) -> list[Painted]:

@@ -1,5 +1,6 @@
 """Training: generator and discriminator by turns, with an EMA of the generator and exact resume."""
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,15 +12,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from stylize import losses
-from stylize.config import DiscriminatorConfig, GeneratorConfig, TrainConfig, to_json
+from stylize.config import DiscriminatorConfig, TrainConfig, to_json
 from stylize.dataset import PictureSet
 from stylize.discriminator import Discriminator
-from stylize.encoder import ENCODER_LAYERS, StyleEncoder, StyleStatistics, moments_size, moments_vector
+from stylize.encoder import ENCODER_LAYERS, StyleStatistics, moments_vector
 from stylize.errors import StylizeError
 from stylize.files import atomic_path
-from stylize.generator import Generator
-from stylize.library import PHOTOGRAPH, StyleDraw, StyleLibrary
-from stylize.model import Base
+from stylize.library import PHOTOGRAPH, StyleDraw, StyleLibrary, look_at
+from stylize.painters import Painter, StylePainter
 from stylize.perceptual import CompactVGG, Features, LossNetwork
 from stylize.tensors import luminance, reflect_pad
 
@@ -42,25 +42,14 @@ GREY_SHARE = 0.3
 """Share of the samples whose style is judged without colour. Palette alone brings a picture so near its
 style that strokes are hardly worth learning; in grey, nothing else is left."""
 
+_ENOUGH_FOR_SPREAD = 24
+"""Pictures over which statistics are said to spread."""
+
 CPU = torch.device("cpu")
 
 Terms = dict[str, float]
 Window = Callable[[Tensor], Tensor]
 """Cuts the judged part out of pictures."""
-
-
-class Painter(nn.Module):
-    """The part that is kept: style encoder and generator."""
-
-    def __init__(self, config: GeneratorConfig) -> None:
-        super().__init__()
-        self.generator = Generator(config)
-        self.encoder = StyleEncoder(moments_size(), config.code_size)
-
-    def forward(self, picture: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
-        """Paint (N, 3, H, W) in the style of moment vectors (N, D); also return the codes."""
-        code = self.encoder(vector)
-        return self.generator(picture, self.generator.expand(code)), code
 
 
 @dataclass
@@ -84,12 +73,11 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        generator_config: GeneratorConfig,
+        painter: Painter | StylePainter,
         photos: PictureSet,
         library: StyleLibrary,
         encoder_network: CompactVGG,
         loss_network: LossNetwork,
-        start: Base | None = None,
         device: torch.device = CPU,
         dtype: torch.dtype = torch.bfloat16,
     ) -> None:
@@ -101,28 +89,30 @@ class Trainer:
         self.library = library
         self.encoder_network = encoder_network
         self.loss_network = loss_network
-        self.painter = Painter(generator_config).to(memory_format=torch.channels_last)
-        if start is None:
-            self.painter.encoder.calibrate(library.vectors)
-        else:
-            self.painter.generator.load_state_dict(start.generator.state_dict())
-            self.painter.encoder.load_state_dict(start.encoder.state_dict())
-        self.ema = Painter(generator_config).to(memory_format=torch.channels_last)
-        self.ema.load_state_dict(self.painter.state_dict())
-        self.ema.requires_grad_(False)
-        self.discriminator = Discriminator(DiscriminatorConfig(code_size=generator_config.code_size))
+        self.painter = painter.to(memory_format=torch.channels_last)
+        self.ema = copy.deepcopy(self.painter).requires_grad_(False)
+        self.discriminator = Discriminator(DiscriminatorConfig(code_size=painter.generator.config.code_size))
         for network in (self.painter, self.ema, self.discriminator, encoder_network, loss_network):
             network.to(device)
         self.generator_adam = torch.optim.Adam(
-            self.painter.parameters(), config.generator_rate, betas=(0.5, 0.99)
+            [p for p in self.painter.parameters() if p.requires_grad],
+            config.generator_rate,
+            betas=(0.5, 0.99),
         )
         self.discriminator_adam = torch.optim.Adam(
             self.discriminator.parameters(), config.discriminator_rate, betas=(0.5, 0.99)
         )
         # fp16 gradients underflow unless the loss is scaled; for other precisions this does nothing.
         self.scalers = [torch.amp.GradScaler(device.type, enabled=dtype == torch.float16) for _ in range(2)]
-        self.spreads = _spreads(library.statistics.to(device))
+        self.spreads = _spreads(self._varied_statistics().to(device))
         self.steps_done = 0
+
+    def _varied_statistics(self) -> StyleStatistics:
+        """Those of the works; if they are few, of some photographs too: one picture alone has no spread."""
+        missing = max(0, _ENOUGH_FOR_SPREAD - len(self.library.vectors))
+        some = range(0, len(self.photos), max(1, len(self.photos) // max(1, missing)))[:missing]
+        seen = [look_at(self.photos[i], self.encoder_network, self.loss_network)[1] for i in some]
+        return StyleStatistics.concatenate([self.library.statistics, *seen])
 
     def autocast(self) -> torch.autocast:
         """The run's mixed precision; fp32 switches it off."""
@@ -141,7 +131,7 @@ class Trainer:
             whole, codes = self.painter(batch.photos, batch.vectors)
             painted = window(whole)
             terms = self._generator_terms(batch, painted, codes, judged)
-            if judged and self.steps_done % self.config.cycle_every == 0:
+            if judged and self.config.weights.cycle and self.steps_done % self.config.cycle_every == 0:
                 terms["cycle"] = (self.config.weights.cycle, self._cycle_term(batch, whole))
         total = torch.stack([weight * term for weight, term in terms.values()]).sum()
         self._update(self.generator_adam, self.scalers[0], total, self.painter)
@@ -189,7 +179,7 @@ class Trainer:
     def _generator_terms(
         self, batch: Batch, painted: Tensor, codes: Tensor, judged: bool
     ) -> dict[str, tuple[float, Tensor]]:
-        """The terms of the objective with their weights at this step."""
+        """The terms of the objective with their weights at this step; terms without weight are left out."""
         weights, config = self.config.weights, self.config
         photos = batch.window(batch.photos)
         features = self.loss_network(_without_colour(painted, batch.grey))
@@ -204,8 +194,9 @@ class Trainer:
             "tone": (weights.tone, losses.tone_loss(painted, tone)),
             "edge": (weights.edge, losses.edge_loss(painted, photos)),
             "tv": (weights.tv, losses.total_variation(painted, flat)),
-            "identity": (weights.identity, self._identity_term(batch)),
         }
+        if weights.identity:
+            terms["identity"] = (weights.identity, self._identity_term(batch))
         if judged:
             terms["adversarial"] = (weights.adversarial, self._adversarial_term(painted, codes))
         return terms

@@ -1,18 +1,22 @@
 """Training on tiny networks: it learns, it resumes exactly, it writes what it should."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import Run, scene
 
-from stylize.config import GeneratorConfig, LossWeights, TrainConfig
+from stylize import bundled
+from stylize.config import QUICK, GeneratorConfig, LossWeights, TrainConfig
 from stylize.dataset import PictureSet
 from stylize.errors import StylizeError
 from stylize.fitting import RunFolder, fit
+from stylize.invented import InventedPictures
 from stylize.library import PHOTOGRAPH, StyleLibrary
-from stylize.model import load_style
+from stylize.model import fits, load_base, load_perceptual, load_style
+from stylize.painters import Painter, StylePainter
 from stylize.perceptual import CompactVGG, LossNetwork
 from stylize.training import Trainer
 
@@ -37,7 +41,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> StyleLibrary:
 def trainer(library: StyleLibrary, config: TrainConfig = CONFIG, shape: GeneratorConfig = TINY) -> Trainer:
     torch.manual_seed(1)
     compact = CompactVGG().requires_grad_(False)
-    return Trainer(config, shape, library.groups[PHOTOGRAPH], library, compact, LossNetwork(compact))
+    painter = Painter.from_scratch(shape, library.vectors)
+    return Trainer(config, painter, library.groups[PHOTOGRAPH], library, compact, LossNetwork(compact))
 
 
 def test_every_term_takes_part(library: StyleLibrary) -> None:
@@ -103,32 +108,65 @@ def test_draws_are_even_over_styles(library: StyleLibrary) -> None:
     assert all(150 < groups.count(name) < 250 for name in library.groups)
 
 
-def test_train_command_learns_a_style_that_apply_paints(run: Run, tmp_path: Path) -> None:
-    for folder in ("works", "photos"):
+def pictures(tmp_path: Path, *folders: str) -> None:
+    for folder in folders:
         (tmp_path / folder).mkdir()
         for i in range(3):
             scene(90, 90, seed=i).save(tmp_path / folder / f"{i}.png")
-    arguments = [
-        "train",
-        "works",
-        "--content",
-        "photos",
-        "--name",
-        "mine",
-        "--steps",
-        2,
-        "-b",
-        1,
-        "--size",
-        64,
-    ]
-    result = run(*arguments)
+
+
+def paints(run: Run, tmp_path: Path, style: Path) -> bool:
+    result = run("apply", "works/0.png", "--style", style, "-o", "out.png", "-f")
+    assert result.returncode == 0, result.stderr.decode()
+    return (tmp_path / "out.png").exists()
+
+
+def test_full_training_makes_a_style_with_networks(run: Run, tmp_path: Path) -> None:
+    pictures(tmp_path, "works", "photos")
+    options = ["--full", "--steps", 2, "-b", 1, "--size", 64]
+    result = run("train", "works", "--content", "photos", "--name", "mine", *options)
     assert result.returncode == 0, result.stderr.decode()
     style = tmp_path / "runs/mine/styles/mine.safetensors"
     assert load_style(style).base is not None
-    painted = run("apply", "photos/0.png", "--style", style, "-o", "out.png")
-    assert painted.returncode == 0, painted.stderr.decode()
-    assert (tmp_path / "out.png").exists()
+    assert paints(run, tmp_path, style)
+
+
+def test_quick_training_makes_a_small_style_on_the_bundled_base(run: Run, tmp_path: Path) -> None:
+    pictures(tmp_path, "works")
+    result = run("train", "works/0.png", "--name", "mine", "--steps", 2, "-b", 1, "--size", 64)
+    assert result.returncode == 0, result.stderr.decode()
+    assert b"--content" in result.stderr
+    style = tmp_path / "runs/mine/styles/mine.safetensors"
+    assert load_style(style).base is None
+    assert style.stat().st_size < 100_000
+    assert paints(run, tmp_path, style)
+    assert run("train", "works", "works", "--quick", "--name", "two").returncode == 2
+    assert run("train", "works", "--quick", "--from-scratch", "--name", "x").returncode == 2
+
+
+def test_a_style_painter_learns_its_style_and_leaves_the_base_alone(library: StyleLibrary) -> None:
+    base, compact = load_base(bundled.base_path()), load_perceptual(bundled.perceptual_path())
+    networks = (compact, LossNetwork(compact))
+    works = StyleLibrary({"b": library.groups["b"]}, *networks, together=True)
+    painter = StylePainter(base, works.mean_vector(works.members["b"]))
+    config = replace(QUICK, steps=40, batch=2, size=96)
+    run = Trainer(config, painter, InventedPictures(8, 96), works, *networks)
+    before = {k: v.clone() for k, v in painter.generator.state_dict().items()}
+    style = [run.step()["style"] for _ in range(40)]
+    assert sum(style[-10:]) < 0.97 * sum(style[:10])
+    assert all(torch.equal(before[k], v) for k, v in painter.generator.state_dict().items())
+    assert painter.offsets.abs().max() > 0
+    code = painter.style_code()
+    assert fits(code, painter.generator)
+    assert not fits(code[:, :-1], painter.generator)
+
+
+def test_invented_pictures_differ_and_stay_the_same() -> None:
+    first, again = InventedPictures(3, 64), InventedPictures(3, 64)
+    assert torch.equal(first[1], again[1])
+    assert not torch.equal(first[0], first[1])
+    assert first[2].shape == (3, 64, 64)
+    assert first[2].float().std() > 20
 
 
 @pytest.mark.parametrize(
