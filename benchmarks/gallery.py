@@ -10,6 +10,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from stylize import bundled
 from stylize.images import read_picture, save_grid
+from stylize.looks import Look
 from stylize.painting import Painter, PaintSettings
 from stylize.styles import resolve_style
 
@@ -25,7 +26,7 @@ def main() -> None:
     for photo in PHOTOS:
         rows[photo].append(thumbnail(read_picture(EXAMPLES / f"{photo}.jpg").rgb))
     for style in (*FIRST, *rest):
-        painter = Painter(resolve_style(style), "auto", "auto", PaintSettings(longer_side=1024))
+        painter = Painter(Look(resolve_style(style)), "auto", "auto", PaintSettings(longer_side=1024))
         for photo in PHOTOS:
             rows[photo].append(thumbnail(painter.paint(read_picture(EXAMPLES / f"{photo}.jpg")).rgb))
     save_grid([rows["temple"][:4], [rows["temple"][0], *rows["temple"][4:7]]], EXAMPLES / "gallery.jpg")

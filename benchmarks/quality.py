@@ -33,6 +33,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stylize.images import read_rgb, save_grid, to_image
+from stylize.looks import Look
 from stylize.painting import Painter, PaintSettings
 from stylize.styles import ResolvedStyle, resolve_style
 from stylize.tensors import to_float
@@ -208,7 +209,7 @@ def painter_for(style: str, weights: Path | None) -> Painter:
     else:
         name = style if (weights / f"styles/{style}.safetensors").exists() else FOLDERS[style]
         resolved = resolve_style(str(weights / f"styles/{name}.safetensors"))
-    return Painter(resolved, "auto", "auto", PaintSettings())
+    return Painter(Look(resolved), "auto", "auto", PaintSettings())
 
 
 def print_table(rows: dict[str, dict[str, dict[str, float]]], console: Console) -> None:

@@ -34,6 +34,7 @@ from stylize.config import GeneratorConfig
 from stylize.generator import Generator
 from stylize.images import read_picture, write_picture
 from stylize.jobs import Job
+from stylize.looks import Look
 from stylize.measuring import measure_all
 from stylize.overlap import ahead, usual_workers, workers
 from stylize.painting import Painter, PaintSettings
@@ -132,7 +133,7 @@ def folder_job(folder: Path, count: int, console: Console) -> None:
         os.link(folder / f"in/{i % 8:04}.jpg", folder / f"in/{i:04}.jpg")
     jobs = [Job(p, folder / "out" / p.name) for p in sorted((folder / "in").iterdir())]
     (folder / "out").mkdir()
-    painter = Painter(resolve_style("ink-wash"), "auto", "auto", PaintSettings(force=True))
+    painter = Painter(Look(resolve_style("ink-wash")), "auto", "auto", PaintSettings(force=True))
 
     def copy(job: Job) -> None:
         write_picture(read_picture(job.source), job.target, "JPEG", 92)

@@ -33,8 +33,22 @@ def style_paths() -> dict[str, Path]:
     return {path.stem: path for path in sorted((weights_folder() / "styles").glob("*.safetensors"))}
 
 
+def weighted(text: str) -> tuple[str, float]:
+    """A style and its weight: "ink-wash:0.7", or "ink-wash" for 1. UsageError for no good weight."""
+    reference, colon, number = text.rpartition(":")
+    try:
+        weight = float(number)
+    except ValueError:
+        return text, 1.0
+    if not colon:
+        return text, 1.0
+    if not 0 <= weight < float("inf"):
+        raise UsageError(f"The weight in {text!r} is not a number from 0 up; write for instance :0.5.")
+    return reference, weight
+
+
 def style_file(reference: str) -> Path:
-    """The file behind a style: a bundled one by name, else a style file or a painting by path.
+    """The file behind a style: a bundled one by name, else a style file, a painting or a folder of works.
 
     Raises UsageError, with the nearest name, if there is none.
     """
@@ -42,7 +56,7 @@ def style_file(reference: str) -> Path:
     if reference in styles:
         return styles[reference]
     path = Path(reference)
-    if path.is_file():
+    if path.exists():
         return path
     if path.suffix or len(path.parts) > 1:
         raise UsageError(f"There is no style file or painting {reference}; check the path.")

@@ -3,13 +3,14 @@
 import io
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFilter, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from stylize.devices import free_memory
@@ -30,12 +31,15 @@ _CPU = torch.device("cpu")
 _BAND = 512
 """Rows of a picture that are copied at a time."""
 
+_TIFF_XMP = 700
+"""The tag under which TIFF files hold XMP."""
+
 _WITH_ALPHA = {"PNG", "WEBP", "TIFF"}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An upright picture: RGB (3, H, W) and, if it has one, alpha (H, W), both uint8; and its EXIF.
+    """An upright picture: RGB (3, H, W) and, if it has one, alpha (H, W), both uint8; and its metadata.
 
     The three values of a pixel lie side by side in memory, as in files: no copy is needed either way.
     """
@@ -43,6 +47,9 @@ class Picture:
     rgb: Tensor
     alpha: Tensor | None = None
     exif: bytes = b""
+    xmp: bytes = b""
+    has_profile: bool = False
+    """Did the file carry a colour profile? The pixels are sRGB now, and are written with that profile."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -58,7 +65,8 @@ def read_picture(source: Path | bytes, name: str = "") -> Picture:
     name = name or (str(source) if isinstance(source, Path) else "the picture")
     image = _decode(source, name)
     try:
-        return Picture(_rgb_tensor(image), _alpha_tensor(image), _exif(image))
+        has_profile = bool(image.info.get("icc_profile"))
+        return Picture(_rgb_tensor(image), _alpha_tensor(image), _exif(image), _xmp(image), has_profile)
     except MemoryError:
         raise PictureError(_TOO_LARGE.format(name)) from None
 
@@ -73,6 +81,20 @@ def read_rgb(path: Path, shorter_side: int | None = None) -> Tensor:
     return _rgb_tensor(image)
 
 
+def read_mask(path: Path, feather: float = 0) -> Tensor:
+    """A mask as uint8 (H, W): the alpha channel if the picture has one, else its luminance.
+
+    `feather` softens its edges, in pixels.
+    """
+    image = _decode(path, str(path))
+    grey = (
+        image.convert("RGBA").getchannel("A") if image.has_transparency_data else _to_rgb(image).convert("L")
+    )
+    if feather:
+        grey = grey.filter(ImageFilter.GaussianBlur(feather / 2))
+    return torch.from_numpy(np.array(grey))
+
+
 def resize_picture(picture: Picture, longer_side: int) -> Picture:
     """The picture with this longer side, proportions kept."""
     scale = longer_side / max(picture.size)
@@ -82,7 +104,7 @@ def resize_picture(picture: Picture, longer_side: int) -> Picture:
     if picture.alpha is not None:
         small = Image.fromarray(picture.alpha.numpy()).resize(size, Image.Resampling.LANCZOS)
         alpha = torch.from_numpy(np.array(small))
-    return Picture(_rgb_tensor(rgb), alpha, picture.exif)
+    return replace(picture, rgb=_rgb_tensor(rgb), alpha=alpha)
 
 
 def to_image(rgb: Tensor) -> Image.Image:
@@ -111,12 +133,41 @@ def encode_picture(picture: Picture, file: BinaryIO, format_name: str, quality: 
         image.putalpha(Image.fromarray(picture.alpha.numpy()))
         if format_name not in _WITH_ALPHA:
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    options: dict[str, object] = {"exif": picture.exif} if picture.exif and format_name != "BMP" else {}
+    options = _metadata_options(picture, format_name)
     if format_name in {"JPEG", "WEBP"}:
         options["quality"] = quality
     if format_name == "JPEG" and quality >= 90:
         options["subsampling"] = 0  # thin coloured strokes would bleed
     image.save(file, format=format_name, **options)
+
+
+def _metadata_options(picture: Picture, format_name: str) -> dict[str, object]:
+    """How Pillow is told to write EXIF, XMP and profile in this format."""
+    options: dict[str, object] = {}
+    if format_name == "BMP":
+        return options
+    if picture.exif:
+        options["exif"] = picture.exif
+    if picture.has_profile:
+        options["icc_profile"] = _srgb_profile()
+    if picture.xmp and format_name == "PNG":
+        texts = PngImagePlugin.PngInfo()
+        texts.add_itxt("XML:com.adobe.xmp", picture.xmp.decode())
+        options["pnginfo"] = texts
+    elif picture.xmp and format_name == "TIFF":
+        tags = Image.Exif()  # for this format Pillow writes EXIF or other tags, not both
+        if picture.exif:
+            tags.load(picture.exif)
+        tags[_TIFF_XMP] = picture.xmp
+        options["exif"] = tags
+    elif picture.xmp:
+        options["xmp"] = picture.xmp
+    return options
+
+
+@cache
+def _srgb_profile() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def save_grid(rows: Sequence[Sequence[Tensor]], target: Path) -> None:
@@ -210,6 +261,12 @@ def _alpha_tensor(image: Image.Image) -> Tensor | None:
     if not image.has_transparency_data:
         return None
     return torch.from_numpy(np.array(image.convert("RGBA").getchannel("A")))
+
+
+def _xmp(image: Image.Image) -> bytes:
+    """The XMP packet, wherever the format keeps it."""
+    found = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+    return found.encode() if isinstance(found, str) else bytes(found)
 
 
 def _exif(image: Image.Image) -> bytes:

@@ -6,12 +6,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import torch.nn.functional as F
+from torch import Tensor
+
 from stylize.devices import choose_device, choose_dtype
 from stylize.errors import PictureError
 from stylize.images import Picture, read_picture, resize_picture, write_picture
 from stylize.jobs import Job
+from stylize.looks import Look
+from stylize.marking import Metadata, without_private, xmp_packet
+from stylize.mixing import keep_colour, masked, with_palette
 from stylize.overlap import ahead, groups_of, usual_workers, workers
-from stylize.styles import ResolvedStyle, perceptual_network
+from stylize.styles import perceptual_network
 from stylize.stylizer import Stylizer
 from stylize.tiling import Frame, Painted
 
@@ -34,6 +40,7 @@ class PaintSettings:
     tile: int | None = None
     batch: int | None = None
     workers: int | None = None
+    metadata: Metadata = "all"
 
 
 @dataclass(frozen=True)
@@ -73,23 +80,42 @@ class _Task:
 
 
 class Painter:
-    """A style on a device, that paints whole pictures."""
+    """A look on a device, that paints whole pictures."""
 
-    def __init__(self, style: ResolvedStyle, device: str, dtype: str, settings: PaintSettings) -> None:
+    def __init__(self, look: Look, device: str, dtype: str, settings: PaintSettings) -> None:
         place = choose_device(device)
         precision = choose_dtype(dtype, place)
-        self.stylizer = Stylizer(style.base, perceptual_network, place, precision, settings.tile)
-        self.code = style.code
+        self.stylizer = Stylizer(look.style.base, perceptual_network, place, precision, settings.tile)
+        self.look = look
+        self.code = look.style.code
         self.settings = settings
         self.batch = settings.batch or (1 if place.type == "cpu" else _BATCH_ON_ACCELERATOR)
-        if settings.strength != 1:
-            self.batch = 1  # the code then depends on the picture
+        if settings.strength != 1 or not look.is_plain:
+            self.batch = 1  # what is painted then depends on the picture
 
     def paint(self, picture: Picture) -> Picture:
         """Paint a picture, resized first if the settings say so; alpha and EXIF are kept."""
         picture = self._sized(picture)
-        painted = self.stylizer.paint(picture.rgb, self.code, self.settings.strength)
-        return replace(picture, rgb=painted)
+        return self._marked(picture, self._compose(picture.rgb))
+
+    def _compose(self, photo: Tensor) -> Tensor:
+        """All that the look asks for, for one photograph (3, H, W)."""
+        look, strength = self.look, self.settings.strength
+        painted = self.stylizer.paint(photo, self.code, strength)
+        if look.palette is not None:
+            painted = with_palette(painted, self.stylizer.paint(photo, look.palette.code, strength))
+        if look.keep_colour:
+            painted = keep_colour(painted, photo)
+        if look.mask is not None:
+            outside = self.stylizer.paint(photo, look.outside.code, strength) if look.outside else photo
+            painted = masked(painted, outside, self._mask_for(photo, look.mask))
+        return painted
+
+    def _mask_for(self, photo: Tensor, mask: Tensor) -> Tensor:
+        if mask.shape == photo.shape[1:]:
+            return mask
+        resized = F.interpolate(mask[None, None], photo.shape[1:], mode="bilinear", antialias=True)
+        return resized[0, 0]
 
     def work(self, jobs: Sequence[Job]) -> Generator[Outcome, None, None]:
         """Do the jobs, yielding their outcomes in order as they come.
@@ -123,7 +149,7 @@ class Painter:
             if self.is_done(job):
                 return task.then(started, status="skipped")
             _make_folder(job.target.parent)
-            return task.then(started, picture=self._sized(read_picture(job.source)))
+            return task.then(started, picture=self._sized(read_picture(job.source), str(job.source)))
         except PictureError as fault:
             return task.then(started, status="failed", note=str(fault))
 
@@ -144,18 +170,34 @@ class Painter:
         started = time.monotonic()
         pictures = [task.picture.rgb for task in tasks if task.picture is not None]
         try:
-            if self.settings.strength == 1:
+            if self.settings.strength == 1 and self.look.is_plain:
                 results = self.stylizer.paint_batch(pictures, self.code)
             else:
-                results = [
-                    Painted(self.stylizer.paint(p, self.code, self.settings.strength), True) for p in pictures
-                ]
+                results = [Painted(self._compose(picture), True) for picture in pictures]
         except MemoryError:
             why = "is too large for the free memory; paint it smaller with --size."
             fields = {"picture": None, "status": "failed"}
             return [task.then(started, **fields, note=f"{task.job.source} {why}") for task in tasks]
         pairs = zip(tasks, results, strict=True)
-        return [task.then(started, **_result(task, painted)) for task, painted in pairs]
+        return [task.then(started, **self._result(task, painted)) for task, painted in pairs]
+
+    def _result(self, task: _Task, painted: Painted) -> dict[str, object]:
+        """What painting changes in a task."""
+        assert task.picture is not None
+        note = (
+            "" if painted.finite else f"{task.job.source} overflowed in fp16 and was painted again in fp32."
+        )
+        return {"picture": self._marked(task.picture, painted.rgb), "note": note}
+
+    def _marked(self, photo: Picture, painted: Tensor) -> Picture:
+        """The painting with the photograph's alpha and as much of its metadata as is wanted."""
+        if self.settings.metadata == "none":
+            return replace(photo, rgb=painted, exif=b"", xmp=b"")
+        if self.settings.metadata == "public":
+            return replace(
+                photo, rgb=painted, exif=without_private(photo.exif), xmp=xmp_packet(self.look.cards)
+            )
+        return replace(photo, rgb=painted, xmp=xmp_packet(self.look.cards, photo.xmp))
 
     def _write(self, task: _Task) -> _Task:
         if task.picture is None:
@@ -167,8 +209,14 @@ class Painter:
             return task.then(started, picture=None, status="failed", note=str(fault))
         return task.then(started, picture=None, status="done")
 
-    def _sized(self, picture: Picture) -> Picture:
-        side = self.settings.longer_side
+    def _sized(self, picture: Picture, name: str = "the picture") -> Picture:
+        mask, side = self.look.mask, self.settings.longer_side
+        if mask is not None and mask.shape != picture.rgb.shape[1:]:
+            size = f"{mask.shape[1]} x {mask.shape[0]}"
+            raise PictureError(
+                f"The mask has {size} pixels and {name} {picture.size[0]} x {picture.size[1]}; "
+                "give a mask of the picture's size."
+            )
         return resize_picture(picture, side) if side else picture
 
 
@@ -179,10 +227,3 @@ def _make_folder(folder: Path) -> None:
         raise PictureError(
             f"Cannot make the folder {folder}: {error.strerror}; choose another -o."
         ) from error
-
-
-def _result(task: _Task, painted: Painted) -> dict[str, object]:
-    """What painting changes in a task."""
-    assert task.picture is not None
-    note = "" if painted.finite else f"{task.job.source} overflowed in fp16 and was painted again in fp32."
-    return {"picture": replace(task.picture, rgb=painted.rgb), "note": note}

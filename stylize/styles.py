@@ -1,26 +1,40 @@
 """From what the user calls a style to a code and the base that paints it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from stylize import bundled
-from stylize.errors import WeightsError
+from stylize.cards import StyleCard
+from stylize.encoder import REFERENCE_SIDE
+from stylize.errors import PictureError, UsageError, WeightsError
+from stylize.generator import mix_codes
 from stylize.images import read_rgb
 from stylize.model import Base, Style, fits, load_base, load_perceptual, load_style
-from stylize.paths import READABLE
+from stylize.paths import find_pictures
 from stylize.perceptual import CompactVGG
-from stylize.stylizer import encode_style
+from stylize.stylizer import picture_moments
+from stylize.tensors import luminance, to_float
+
+_SMALLEST_REFERENCE = 32
+_FLAT = 0.01
+"""Deviation of the luminance below which a reference has nothing to learn strokes from."""
 
 
 @dataclass(frozen=True)
 class ResolvedStyle:
-    """A style ready to paint: its code (1, code_size) and the base that understands it."""
+    """A style ready to paint: its code (1, code_size), perhaps with offsets, and the base for it.
+
+    `cards` say where it comes from; a picture or folder given as a style has a card with its name.
+    """
 
     code: Tensor
     base: Base
+    cards: tuple[StyleCard, ...] = ()
 
 
 @cache
@@ -29,19 +43,50 @@ def perceptual_network() -> CompactVGG:
     return load_perceptual(bundled.perceptual_path())
 
 
+def resolve_blend(references: Sequence[str]) -> ResolvedStyle:
+    """Several styles as one, each with its weight: ["ink-wash:0.7", "van-gogh:0.3"].
+
+    Raises UsageError if the weights sum to nothing or the styles are for different bases.
+    """
+    names, weights = zip(*(bundled.weighted(text) for text in references), strict=True)
+    total = sum(weights)
+    if total <= 0:
+        raise UsageError("The weights of the styles sum to nothing; give at least one a weight above 0.")
+    styles = [resolve_style(name) for name in names]
+    first = styles[0].base
+    for name, style in zip(names, styles, strict=True):
+        if style.base.identity != first.identity:
+            raise UsageError(f"{names[0]} and {name} were made for different bases and cannot be mixed.")
+    code = mix_codes([style.code for style in styles], [weight / total for weight in weights])
+    return ResolvedStyle(code, first, tuple(card for style in styles for card in style.cards))
+
+
 def resolve_style(reference: str) -> ResolvedStyle:
-    """Load a style: a bundled name, a style file, or any painting as a picture file.
+    """Load a style: a bundled name, a style file, any painting as a picture file, or a folder of works.
 
     Raises UsageError if there is none, WeightsError or PictureError if the file is not good.
     """
     path = bundled.style_file(reference)
-    if path.suffix.lower() in READABLE:
-        base = load_base(bundled.base_path())
-        code = encode_style(base, perceptual_network(), read_rgb(path))
-    else:
+    if path.suffix.lower() == ".safetensors":
         style = load_style(path)
-        base, code = style.base or _base_of(style, path), style.code
-    return ResolvedStyle(code, base)
+        return ResolvedStyle(style.code, style.base or _base_of(style, path), (style.card,))
+    base = load_base(bundled.base_path())
+    works = find_pictures([path])
+    moments = torch.cat([_moments(work) for work in works]).mean(0, keepdim=True)
+    with torch.inference_mode():
+        return ResolvedStyle(base.encoder(moments), base, (StyleCard(path.stem),))
+
+
+def _moments(work: Path) -> Tensor:
+    """The moment vector of a work. Raises PictureError where there is nothing to see."""
+    picture = read_rgb(work, REFERENCE_SIDE)
+    if min(picture.shape[1:]) < _SMALLEST_REFERENCE:
+        raise PictureError(
+            f"{work} is too small to show a style; take one of at least {_SMALLEST_REFERENCE} pixels a side."
+        )
+    if luminance(to_float(picture)[None]).std() < _FLAT:
+        raise PictureError(f"{work} is one flat colour; a style needs a picture with strokes or texture.")
+    return picture_moments(perceptual_network(), picture)
 
 
 def _base_of(style: Style, path: Path) -> Base:

@@ -120,7 +120,13 @@ class Stylizer:
 
 
 def encode_style(base: Base, perceptual: CompactVGG, picture: Tensor) -> Tensor:
-    """The style code (1, code_size) of a uint8 picture (3, H, W), reduced to the scale that training saw."""
+    """The style code (1, code_size) of a uint8 picture (3, H, W)."""
+    with torch.inference_mode():
+        return base.encoder(picture_moments(perceptual, picture))
+
+
+def picture_moments(perceptual: CompactVGG, picture: Tensor) -> Tensor:
+    """The moment vector (1, D) of a uint8 picture (3, H, W), reduced to the scale that training saw."""
     with torch.inference_mode():
         seen = fit_to_network(to_float(picture)[None], shorter_side=REFERENCE_SIDE)
-        return base.encoder(moments_vector(perceptual(seen, ENCODER_LAYERS)))
+        return moments_vector(perceptual(seen, ENCODER_LAYERS))

@@ -19,6 +19,7 @@ from stylize import painting
 from stylize.errors import PictureError
 from stylize.images import Picture, read_picture
 from stylize.jobs import Job
+from stylize.looks import Look
 from stylize.painting import Painter, PaintSettings
 from stylize.styles import resolve_style
 
@@ -37,7 +38,7 @@ def folder_of(tmp_path: Path, count: int, side: int = 24) -> list[Job]:
 
 
 def painter(**settings: object) -> Painter:
-    return Painter(resolve_style("ink-wash"), "cpu", "auto", PaintSettings(**settings))  # pyright: ignore
+    return Painter(Look(resolve_style("ink-wash")), "cpu", "auto", PaintSettings(**settings))  # pyright: ignore
 
 
 @pytest.mark.parametrize(("workers", "batch"), [(0, 1), (1, 1), (4, 1), (3, 4)])

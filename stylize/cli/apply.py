@@ -27,7 +27,13 @@ def apply(
         typer.Argument(metavar="INPUT...", allow_dash=True, help="Pictures or folders; - is stdin."),
     ],
     style: Annotated[
-        str, typer.Option("--style", "-s", help="A bundled style, a .safetensors style, or any painting.")
+        list[str],
+        typer.Option(
+            "--style",
+            "-s",
+            metavar="STYLE[:WEIGHT]",
+            help="A bundled style, a .safetensors style, any painting, or a folder of works. Several blend.",
+        ),
     ],
     output: Annotated[
         Path | None,
@@ -38,6 +44,25 @@ def apply(
     strength: Annotated[
         float, typer.Option(min=0, max=1, help="0 keeps the photograph, 1 paints fully.")
     ] = 1.0,
+    palette_from: Annotated[
+        str | None, typer.Option(help="Another style that gives the colours; --style gives the strokes.")
+    ] = None,
+    strokes_from: Annotated[
+        str | None, typer.Option(help="Another style that gives the strokes; --style gives the colours.")
+    ] = None,
+    keep_colour: Annotated[
+        bool, typer.Option("--keep-colour", "--keep-color", help="Keep the photograph's colours.")
+    ] = False,
+    mask: Annotated[
+        Path | None,
+        typer.Option(help="Picture of the input's size: paint where it is white (or opaque)."),
+    ] = None,
+    feather: Annotated[
+        float, typer.Option(min=0, max=1000, help="Soften the mask's edge over so many pixels.")
+    ] = 8,
+    outside: Annotated[
+        str | None, typer.Option(help="Style outside the mask. Default: the photograph.")
+    ] = None,
     size: Annotated[
         int | None,
         typer.Option(min=1, max=20000, help="Longer side of the result in pixels. Default: as the input."),
@@ -56,6 +81,12 @@ def apply(
         int | None,
         typer.Option(min=0, max=64, help="Threads that read, and that write; 0: none. Default: by cores."),
     ] = None,
+    strip_private: Annotated[
+        bool, typer.Option("--strip-private", help="Leave out location and serial numbers.")
+    ] = False,
+    no_metadata: Annotated[
+        bool, typer.Option("--no-metadata", help="Write no EXIF, no XMP mark, nothing but the picture.")
+    ] = False,
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="Take the folders in folders too; the tree is mirrored.")
     ] = False,
@@ -75,11 +106,13 @@ def apply(
 
     stylize apply photo.jpg --style painting.png -o result.png
 
+    stylize apply photo.jpg --style ink-wash:0.7 --style van-gogh:0.3
+
     curl -s URL | stylize apply - --style van-gogh -o - > result.png
     """
     if force and skip_existing:
         raise UsageError("--force and --skip-existing contradict each other; choose one.")
-    name = bundled.style_file(style).stem
+    name = "+".join(bundled.style_file(bundled.weighted(text)[0]).stem for text in style)
     streaming = STREAM in inputs or output == STREAM
     if streaming and len(inputs) > 1:
         raise UsageError("With - there is one picture at a time; give only that one input.")
@@ -89,11 +122,15 @@ def apply(
             typer.echo(f"{job.source} -> {job.target}")
         return _finish(problems, failed=len(problems))
 
-    from stylize.painting import Painter, PaintSettings  # torch comes with these
-    from stylize.styles import resolve_style
+    from stylize.looks import resolve_look  # torch comes with these
+    from stylize.painting import Painter, PaintSettings
 
-    settings = PaintSettings(strength, size, quality, force, skip_existing, tile, batch_size, workers)
-    painter = Painter(resolve_style(style), device, dtype, settings)
+    settings = PaintSettings(
+        strength, size, quality, force, skip_existing, tile, batch_size, workers,
+        metadata="none" if no_metadata else "public" if strip_private else "all",
+    )  # fmt: skip
+    look = resolve_look(style, palette_from, strokes_from, keep_colour, mask, feather, outside)
+    painter = Painter(look, device, dtype, settings)
     if streaming:
         _stream(painter, inputs[0], output, format)
     else:

@@ -1,0 +1,110 @@
+"""Metadata of results: what made them, in whose style, and nothing private unless it may stay.
+
+IPTC's DigitalSourceType says to people and programs that a picture was made with a trained model:
+https://cv.iptc.org/newscodes/digitalsourcetype/
+"""
+
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from typing import Literal
+
+from PIL import Image
+
+from stylize import __version__
+from stylize.cards import StyleCard
+
+Metadata = Literal["all", "public", "none"]
+"""Keep everything, everything but location and serial numbers, or nothing; the first two add the mark."""
+
+SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+
+_RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+_IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+_NAMESPACES = {
+    "x": "adobe:ns:meta/",
+    "rdf": _RDF,
+    "Iptc4xmpExt": _IPTC,
+    "photoshop": "http://ns.adobe.com/photoshop/1.0/",
+    "xmp": "http://ns.adobe.com/xap/1.0/",
+    "dc": "http://purl.org/dc/elements/1.1/",
+}
+for _prefix, _uri in _NAMESPACES.items():
+    ET.register_namespace(_prefix, _uri)
+
+_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
+_PRIVATE = {
+    0xA431: "BodySerialNumber",
+    0xA435: "LensSerialNumber",
+    0xA430: "CameraOwnerName",
+    0xA420: "ImageUniqueID",
+    0x927C: "MakerNote",  # holds serial numbers in forms of its own
+}
+
+
+def xmp_packet(cards: Sequence[StyleCard], original: bytes = b"") -> bytes:
+    """XMP that marks a result and credits its styles, added to the original's if that can be read."""
+    root, rdf = _parsed(original)
+    values = {
+        f"{{{_IPTC}}}DigitalSourceType": SOURCE_TYPE,
+        f"{{{_IPTC}}}AISystemUsed": "stylize",
+        f"{{{_IPTC}}}AISystemVersionUsed": __version__,
+        f"{{{_NAMESPACES['photoshop']}}}Credit": credit(cards),
+        f"{{{_NAMESPACES['xmp']}}}CreatorTool": f"stylize {__version__}",
+    }
+    _remove(rdf, {*values, f"{{{_IPTC}}}ArtworkOrObject"})
+    description = ET.SubElement(rdf, f"{{{_RDF}}}Description", {f"{{{_RDF}}}about": ""})
+    for tag, value in values.items():
+        ET.SubElement(description, tag).text = value
+    artworks = ET.SubElement(ET.SubElement(description, f"{{{_IPTC}}}ArtworkOrObject"), f"{{{_RDF}}}Bag")
+    for card in cards:
+        item = ET.SubElement(artworks, f"{{{_RDF}}}li", {f"{{{_RDF}}}parseType": "Resource"})
+        title = ET.SubElement(ET.SubElement(item, f"{{{_IPTC}}}AOTitle"), f"{{{_RDF}}}Alt")
+        ET.SubElement(
+            title, f"{{{_RDF}}}li", {"{http://www.w3.org/XML/1998/namespace}lang": "x-default"}
+        ).text = card.works or card.name
+    body = ET.tostring(root, encoding="utf-8")
+    start = b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+    return start + body + b'<?xpacket end="w"?>'
+
+
+def credit(cards: Sequence[StyleCard]) -> str:
+    """One line that says in whose style a picture is."""
+    names = [f"{card.title} ({card.tradition})" if card.tradition else card.name for card in cards]
+    return f"Painted by stylize in the style of {' and '.join(names) or 'an unnamed work'}"
+
+
+def _remove(rdf: ET.Element, tags: set[str]) -> None:
+    """Take out what the original, or an earlier painting, says of these; XMP has elements or attributes."""
+    for description in rdf:
+        for child in [child for child in description if child.tag in tags]:
+            description.remove(child)
+        for tag in tags & set(description.attrib):
+            del description.attrib[tag]
+
+
+def _parsed(original: bytes) -> tuple[ET.Element, ET.Element]:
+    """The root of the original's XMP and its RDF element, or new ones."""
+    try:
+        root = ET.fromstring(original.strip(b"\0 \n"))
+        rdf = root if root.tag == f"{{{_RDF}}}RDF" else root.find(f"{{{_RDF}}}RDF")
+        if rdf is not None:
+            return root, rdf
+    except (ET.ParseError, ValueError):
+        pass  # damaged metadata must not cost the picture
+    root = ET.Element(f"{{{_NAMESPACES['x']}}}xmpmeta")
+    return root, ET.SubElement(root, f"{{{_RDF}}}RDF")
+
+
+def without_private(exif: bytes) -> bytes:
+    """EXIF without location and serial numbers; nothing if it cannot be taken apart."""
+    try:
+        tags = Image.Exif()
+        tags.load(exif)
+        inner = tags.get_ifd(_EXIF_IFD)
+        for tag in _PRIVATE:
+            inner.pop(tag, None)
+            tags.pop(tag, None)
+        tags.pop(_GPS_IFD, None)
+        return tags.tobytes()
+    except Exception:  # what cannot be read cannot be shown to be harmless
+        return b""
