@@ -28,6 +28,14 @@ def perceptual_path() -> Path:
     return weights_folder() / "perceptual.safetensors"
 
 
+def sample_picture() -> Path:
+    """A photograph to show styles on."""
+    for path in (weights_folder() / "sample.jpg", PACKAGE.parent / "examples" / "temple.jpg"):
+        if path.is_file():
+            return path
+    raise WeightsError("The bundled photograph is missing; name one with --photo.")
+
+
 def style_paths() -> dict[str, Path]:
     """Name -> file of every bundled style, in alphabetical order."""
     return {path.stem: path for path in sorted((weights_folder() / "styles").glob("*.safetensors"))}

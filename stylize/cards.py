@@ -1,12 +1,13 @@
 """Style cards: where a style comes from and how to treat it with respect. Readable without torch."""
 
 import json
+import tomllib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from stylize.errors import WeightsError
+from stylize.errors import UsageError, WeightsError
 
 
 @dataclass(frozen=True)
@@ -15,14 +16,32 @@ class StyleCard:
 
     name: str
     title: str = ""
+    """In English."""
     native_name: str = ""
+    """In the tradition's own script."""
+    transliteration: str = ""
     tradition: str = ""
+    region: str = ""
     period: str = ""
+    technique: str = ""
     description: str = ""
+    """One line."""
     cultural_note: str = ""
+    """What it meant and means; sacred, funerary or personal uses."""
+    avoid: str = ""
+    """Uses to avoid."""
     works: str = ""
+    """The works used, with artist, date and licence as far as known."""
     limits: str = ""
+    """What the model does not capture."""
+    training: str = ""
+    """Data and settings of the training."""
+    metrics: str = ""
     licence: str = ""
+
+    def missing(self) -> list[str]:
+        """The fields that a card needs before it is shared, and that this one lacks."""
+        return [field for field in _NEEDED if not getattr(self, field).strip()]
 
     def to_json(self) -> str:
         """The card as a JSON object."""
@@ -36,6 +55,28 @@ class StyleCard:
             raise ValueError("a style card is an object with a name")
         known = {field.name for field in fields(StyleCard)}
         return StyleCard(**{key: str(value) for key, value in values.items() if key in known})
+
+
+_NEEDED = (
+    "title", "tradition", "period", "technique", "description", "cultural_note", "avoid", "works", "limits",
+    "licence",
+)  # fmt: skip
+
+
+def read_cards(path: Path) -> dict[str, StyleCard]:
+    """Style cards from a TOML file with one table per style. Raises UsageError, naming what is wrong."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        cards = {name: StyleCard(name=name, **table) for name, table in tables.items()}
+    except (OSError, tomllib.TOMLDecodeError, TypeError) as error:
+        raise UsageError(f"Cannot read the style cards in {path}: {error}.") from error
+    for name, card in cards.items():
+        for field in fields(StyleCard):
+            if not isinstance(getattr(card, field.name), str):
+                raise UsageError(f"In {path}, {field.name} of the card {name!r} is not a text in quotes.")
+        if missing := card.missing():
+            raise UsageError(f"In {path}, the card {name!r} lacks {', '.join(missing)}; please add them.")
+    return cards
 
 
 def read_card(path: Path) -> StyleCard:

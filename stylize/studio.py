@@ -1,6 +1,5 @@
 """From the wishes of `stylize train` to a trained style: data, networks, run, files."""
 
-import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from stylize import bundled
-from stylize.cards import StyleCard
+from stylize.cards import StyleCard, read_cards
 from stylize.config import GeneratorConfig, TrainConfig
 from stylize.dataset import PictureSet
 from stylize.devices import choose_device, choose_dtype
@@ -135,12 +134,3 @@ def load_vgg(choice: str) -> VGG19 | None:
     except Exception as error:
         raise WeightsError(f"{choice} is no VGG19 in safetensors with torchvision's layer names.") from error
     return network.to(memory_format=torch.channels_last)
-
-
-def read_cards(path: Path) -> dict[str, StyleCard]:
-    """Style cards from a TOML file with one table per style."""
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        return {name: StyleCard(name=name, **table) for name, table in tables.items()}
-    except (OSError, tomllib.TOMLDecodeError, TypeError) as error:
-        raise UsageError(f"Cannot read the style cards in {path}: {error}.") from error

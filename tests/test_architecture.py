@@ -20,7 +20,7 @@ FLOORS = [
     {"stylizer", "painters"},
     {"training"},
     {"styles", "fitting"},
-    {"looks", "studio", "measuring"},
+    {"looks", "studio", "measuring", "sheets"},
     {"painting"},
     {"cli.options"},
     {"cli.apply", "cli.bench", "cli.train", "cli.styles"},
@@ -83,7 +83,15 @@ def test_public_things_have_docstrings() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["apply", "--help"], ["train", "--help"], ["bench", "-h"], ["styles"]]
+    "arguments",
+    [
+        ["--help"],
+        ["apply", "--help"],
+        ["train", "--help"],
+        ["bench", "-h"],
+        ["styles"],
+        ["styles", "show", "ink-wash"],
+    ],
 )
 def test_help_and_lists_need_no_torch(arguments: list[str]) -> None:
     code = (

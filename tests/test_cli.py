@@ -13,6 +13,7 @@ from PIL import Image
 from test_images import damaged_files
 
 from stylize import __version__, bundled
+from stylize.cards import read_card, read_cards
 
 STYLES = ["byzantine-mosaic", "engraving", "impressionist", "ink-wash", "ukiyo-e", "van-gogh"]
 
@@ -232,3 +233,44 @@ def test_bench_measures_time_and_memory(run: Run) -> None:
     assert "64 x 64" in table
     assert run("bench", "--sizes", "large").returncode == 2
     assert run("bench", "--sizes", "64", "--device", "cuda:9").returncode == 2
+
+
+def test_a_style_shows_its_card(run: Run) -> None:
+    text = run("styles", "show", "ukiyo-e").stdout.decode()
+    for word in ("浮世絵", "Japan", "carved", "public domain"):
+        assert word in text
+    card = json.loads(run("styles", "show", "ink-wash", "--json").stdout)
+    assert card["transliteration"] == "shuǐmò"
+    assert run("styles", "show", "inkwash").returncode == 2
+    assert run("styles", "list").stdout == run("styles").stdout
+
+
+def test_every_bundled_card_is_complete() -> None:
+    cards = read_cards(Path(__file__).parent.parent / "weights/cards.toml")
+    for name, path in bundled.style_paths().items():
+        assert read_card(path) == cards[name]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[x", "Cannot read"),
+        ('[x]\ntitle = "X"', "lacks"),
+        ("[x]\ntitle = 3", "text"),
+        ("[x]\nhue = 3", "hue"),
+    ],
+)
+def test_bad_cards_are_refused(run: Run, photo: Path, text: str, words: str) -> None:
+    photo.with_name("cards.toml").write_text(text)
+    result = run("train", photo, "--name", "x", "--cards", "cards.toml", "-q")
+    assert result.returncode == 2
+    assert words in one_sentence(result.stderr)
+
+
+def test_a_sheet_of_all_styles(run: Run, photo: Path) -> None:
+    result = run("styles", "sheet", "-o", "sheet.png", "--photo", photo, "--width", 64)
+    assert result.returncode == 0, result.stderr.decode()
+    with Image.open(photo.with_name("sheet.png")) as image:
+        assert image.width == 4 * 72 + 8
+    assert run("styles", "sheet", "-o", "sheet.pdf").returncode == 2
+    assert run("styles", "sheet", "-o", "none/sheet.png", "--width", 64).returncode == 1

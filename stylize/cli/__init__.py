@@ -9,9 +9,9 @@ import typer
 from rich.markup import escape
 
 from stylize import __version__
+from stylize.cli import styles
 from stylize.cli.apply import apply
 from stylize.cli.bench import bench
-from stylize.cli.styles import styles
 from stylize.cli.train import train
 from stylize.console import debugging, talk
 from stylize.errors import ExitCode, StylizeError
@@ -27,7 +27,7 @@ app = typer.Typer(
 app.command()(apply)
 app.command("stylize", hidden=True, help="The same as apply.")(apply)
 app.command()(train)
-app.command()(styles)
+app.add_typer(styles.app)
 app.command()(bench)
 
 

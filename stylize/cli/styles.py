@@ -1,18 +1,34 @@
-"""`stylize styles`: what styles there are."""
+"""`stylize styles`: what styles there are, where they come from, and what they look like."""
 
 import json
 from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from stylize import bundled
-from stylize.cards import read_card
+from stylize.cards import StyleCard, read_card
 from stylize.cli.options import JsonOption
+from stylize.console import talk
+from stylize.errors import UsageError
+
+app = typer.Typer(
+    name="styles", help="What styles there are, and where they come from.", rich_markup_mode="rich"
+)
 
 
-def styles(as_json: JsonOption = False) -> None:
+@app.callback(invoke_without_command=True)
+def styles(context: typer.Context, as_json: JsonOption = False) -> None:
+    """What styles there are, and where they come from. Without a command: list them."""
+    if context.invoked_subcommand is None:
+        list_styles(as_json)
+
+
+@app.command("list")
+def list_styles(as_json: JsonOption = False) -> None:
     """List the bundled styles, a line each."""
     cards = [read_card(path) for path in bundled.style_paths().values()]
     if as_json:
@@ -24,3 +40,50 @@ def styles(as_json: JsonOption = False) -> None:
     for card in cards:
         table.add_row(card.name, card.tradition, card.description)
     Console().print(table)
+
+
+@app.command()
+def show(
+    style: Annotated[str, typer.Argument(help="A bundled style or a style file.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show a style's card: where it comes from, what it meant, how to treat it with respect.
+
+    [bold]Example:[/bold] stylize styles show ink-wash
+    """
+    path = bundled.style_file(style)
+    if path.suffix.lower() != ".safetensors":
+        raise UsageError(f"{style} is no style file; only those carry a card.")
+    card = read_card(path)
+    if as_json:
+        typer.echo(json.dumps(asdict(card), ensure_ascii=False, indent=2))
+    else:
+        Console().print(_card_table(card))
+
+
+def _card_table(card: StyleCard) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False, title=card.title or card.name)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for field, value in asdict(card).items():
+        if value and field != "title":
+            table.add_row(field.replace("_", " "), value)
+    return table
+
+
+@app.command()
+def sheet(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The sheet, a PNG or JPEG file.")],
+    photo: Annotated[Path | None, typer.Option(help="Photograph to paint. Default: a bundled one.")] = None,
+    width: Annotated[int, typer.Option(min=64, max=2000, help="Width of each picture in pixels.")] = 320,
+) -> None:
+    """Paint one photograph in every bundled style, side by side.
+
+    [bold]Example:[/bold] stylize styles sheet -o sheet.png
+    """
+    if output.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
+        raise UsageError(f"A sheet is a PNG or JPEG file; {output} is neither.")
+    from stylize.sheets import sheet_of_styles  # torch comes with it
+
+    sheet_of_styles(photo or bundled.sample_picture(), output, width)
+    talk.print(f"Painted {output}", markup=False)

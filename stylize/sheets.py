@@ -1,0 +1,54 @@
+"""Contact sheets: pictures in rows with their names."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from stylize import bundled
+from stylize.devices import choose_device, choose_dtype
+from stylize.errors import PictureError
+from stylize.files import atomic_path
+from stylize.images import read_picture, resize_picture, to_image
+from stylize.paths import FORMATS
+from stylize.styles import perceptual_network, resolve_style
+from stylize.stylizer import Stylizer
+
+_GAP = 8
+
+
+def sheet_of_styles(photo: Path, target: Path, width: int, columns: int = 4) -> None:
+    """Paint a photograph in all bundled styles and write the sheet. PictureError if one is not possible."""
+    picture = read_picture(photo)
+    picture = resize_picture(picture, round(width * max(picture.size) / picture.size[0]))
+    named: list[tuple[str, Tensor]] = [("the photograph", picture.rgb)]
+    device = choose_device("auto")
+    for name in bundled.style_paths():
+        style = resolve_style(name)
+        stylizer = Stylizer(style.base, perceptual_network, device, choose_dtype("auto", device))
+        named.append((name, stylizer.paint(picture.rgb, style.code)))
+    save_sheet(named, target, columns)
+
+
+def save_sheet(named: Sequence[tuple[str, Tensor]], target: Path, columns: int) -> None:
+    """Write named uint8 pictures (3, H, W) of one size as one PNG or JPEG, each with its name below."""
+    height, width = named[0][1].shape[1:]
+    letters = max(11, width // 18)
+    font, line = ImageFont.load_default(letters), round(letters * 1.8)
+    rows = -(-len(named) // columns)
+    size = (columns * (width + _GAP) + _GAP, rows * (height + line + _GAP) + _GAP)
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    for index, (name, picture) in enumerate(named):
+        x = _GAP + index % columns * (width + _GAP)
+        y = _GAP + index // columns * (height + line + _GAP)
+        sheet.paste(to_image(picture), (x, y))
+        draw.text((x, y + height + line * 0.2), name, fill="black", font=font)
+    try:
+        with atomic_path(target) as temporary:
+            sheet.save(temporary, format=FORMATS[target.suffix.lower().lstrip(".")], quality=90)
+    except OSError as error:
+        raise PictureError(
+            f"Cannot write {target}: {error.strerror}; choose another place with -o."
+        ) from error
