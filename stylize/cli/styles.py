@@ -87,3 +87,35 @@ def sheet(
 
     sheet_of_styles(photo or bundled.sample_picture(), output, width)
     talk.print(f"Painted {output}", markup=False)
+
+
+@app.command()
+def compare(
+    styles: Annotated[list[str], typer.Argument(help="Folders of works, style files or bundled styles.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The page; its drawings go beside it as PNG.")
+    ] = Path("comparison.html"),
+    as_json: JsonOption = False,
+) -> None:
+    """Show how styles differ: distances, a map, and what the difference is in plain words.
+
+    A folder is described by its works, a style by what it makes of a dozen pictures.
+
+    [bold]Example:[/bold] stylize styles compare ming/ edo/ mine/ -o comparison.html
+    """
+    if output.suffix.lower() not in {".html", ".htm"}:
+        raise UsageError(f"A comparison is an HTML page; {output} is none.")
+    from stylize import comparison  # torch comes with it
+
+    described = comparison.describe_all(styles)
+    pairs = comparison.compare(described)
+    written = comparison.write_comparison(described, pairs, output)
+    if as_json:
+        typer.echo(json.dumps([asdict(pair) for pair in pairs], ensure_ascii=False, indent=2))
+        return
+    table = Table("", "", "distance", "90 % interval", "what differs", box=None, pad_edge=False)
+    for pair in sorted(pairs, key=lambda pair: pair.moments.value):
+        interval = f"{pair.moments.low:.2f} - {pair.moments.high:.2f}"
+        table.add_row(pair.first, pair.second, f"{pair.moments.value:.2f}", interval, pair.words())
+    Console().print(table)
+    talk.print(f"Wrote {', '.join(str(path) for path in written)}", markup=False)
