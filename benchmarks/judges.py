@@ -7,12 +7,10 @@
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.models import squeezenet1_0
 
-from stylize.losses import content_loss, edge_map
 from stylize.perceptual import VGG19
 from stylize.statistics import mean_and_std
 from stylize.studio import load_vgg
@@ -84,32 +82,3 @@ def grey(picture: Tensor) -> Tensor:
 def vgg_vector(features: dict[str, Tensor]) -> Tensor:
     """Channel means and deviations of all layers: (D,)."""
     return torch.cat([part for x in features.values() for part in mean_and_std(x)], dim=1)[0]
-
-
-def content_distance(features: dict[str, Tensor], photo: dict[str, Tensor]) -> float:
-    """Mean squared difference of instance-normalised relu3_4: 0 for a copy, about 2 for unrelated."""
-    return content_loss(features["relu3_4"], photo["relu3_4"]).item()
-
-
-def ssim(a: Tensor, b: Tensor, span: float) -> float:
-    """Mean structural similarity of (1, 1, H, W) pictures whose values span `span`.
-
-    Wang et al., 2004: Gaussian window of 11 pixels, sigma 1.5, K1 = 0.01, K2 = 0.03.
-    """
-    place = torch.arange(11) - 5.0
-    window = torch.exp(-place.square() / (2 * 1.5**2))
-    window = window / window.sum()
-    kernel = (window[:, None] * window)[None, None]
-    c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
-    mean_a, mean_b = F.conv2d(a, kernel), F.conv2d(b, kernel)
-    var_a = F.conv2d(a * a, kernel) - mean_a**2
-    var_b = F.conv2d(b * b, kernel) - mean_b**2
-    covariance = F.conv2d(a * b, kernel) - mean_a * mean_b
-    top = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
-    return (top / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))).mean().item()
-
-
-def edge_ssim(picture: Tensor, photo: Tensor) -> float:
-    """SSIM of the Sobel edge maps, each scaled to its own maximum."""
-    ours, theirs = edge_map(picture), edge_map(photo)
-    return ssim(ours / ours.max(), theirs / theirs.max(), 1.0)

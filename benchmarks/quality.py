@@ -22,17 +22,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from judges import Judges, content_distance, edge_ssim, grey, vgg_vector
-from PIL import Image, ImageCms
+from judges import Judges, grey, vgg_vector
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from stylize.images import read_rgb, save_grid, to_image
+from stylize.images import read_rgb, save_grid
+from stylize.judging import colour_transfer, content_distance, edge_ssim
 from stylize.looks import Look
 from stylize.painting import Painter, PaintSettings
 from stylize.styles import ResolvedStyle, resolve_style
@@ -173,32 +172,6 @@ class Bench:
             "colour": hits(self.squeeze, "squeeze"),
             "luminance": hits(self.squeeze_grey, "squeeze_grey"),
         }
-
-
-def colour_transfer(photo: Tensor, work: Tensor) -> Tensor:
-    """The photograph with the Lab mean and deviation of a work (Reinhard et al., 2001)."""
-    to_lab = ImageCms.buildTransform(
-        ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
-    )
-    back = ImageCms.buildTransform(
-        ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
-    )
-
-    def lab(picture: Tensor) -> np.ndarray:
-        converted = ImageCms.applyTransform(to_image(picture), to_lab)
-        assert converted is not None
-        values = np.array(converted).astype(np.float32)
-        values[..., 1:] = (values[..., 1:] + 128) % 256  # a and b are stored as signed bytes
-        return values
-
-    ours, theirs = lab(photo), lab(work)
-    axes = (0, 1)
-    moved = (ours - ours.mean(axes)) / (ours.std(axes) + 1e-6) * theirs.std(axes) + theirs.mean(axes)
-    moved[..., 1:] = (moved[..., 1:].clip(0, 255) + 128) % 256
-    image = Image.fromarray(moved.clip(0, 255).round().astype(np.uint8), mode="LAB")
-    converted = ImageCms.applyTransform(image, back)
-    assert converted is not None
-    return torch.from_numpy(np.array(converted)).permute(2, 0, 1).contiguous()
 
 
 def painter_for(style: str, weights: Path | None) -> Painter:

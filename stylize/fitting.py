@@ -159,8 +159,10 @@ def export(
             continue
         name = alone or group
         with torch.no_grad():
-            code = base.encoder(trainer.library.mean_vector(members).to(trainer.device))
-        style = Style(code, cards.get(group, StyleCard(name)), base.identity, base if alone else None)
+            moments = trainer.library.mean_vector(members)
+            code = base.encoder(moments.to(trainer.device))
+        card = cards.get(group, StyleCard(name))
+        style = Style(code, card, base.identity, base if alone else None, moments)
         written.append(folder / "styles" / f"{name}.safetensors")
         save_style(written[-1], style)
     return written
@@ -171,5 +173,7 @@ def export_style(trainer: Trainer, folder: Path, card: StyleCard, base: Base) ->
     assert isinstance(trainer.ema, StylePainter)
     path = folder / "styles" / f"{card.name}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_style(path, Style(trainer.ema.style_code(), card, base.identity))
+    (members,) = trainer.library.members.values()
+    moments = trainer.library.mean_vector(members)
+    save_style(path, Style(trainer.ema.style_code(), card, base.identity, moments=moments))
     return [path]

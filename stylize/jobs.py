@@ -57,7 +57,7 @@ def _jobs_in_folder(
     if output is not None:
         return [Job(p, _inside(output, p.relative_to(place), suffix)) for p in pictures]
     # Earlier paintings that lie beside their photographs are not photographs.
-    photos = [p for p in pictures if not p.stem.endswith(f".{style}")]
+    photos = [p for p in pictures if not p.stem.endswith((f".{style}", f".{style}.explained"))]
     return [Job(p, _beside(p, style, suffix)) for p in photos]
 
 

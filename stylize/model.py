@@ -42,12 +42,14 @@ class Style:
     """A style code (1, code_size), perhaps followed by offsets, with its card, and the base for it.
 
     `base` holds the networks if the style carries its own; `base_identity` names the one it needs.
+    `moments` (1, D) is the mean moment vector of its works: what results are judged against.
     """
 
     code: Tensor
     card: StyleCard
     base_identity: str
     base: Base | None = None
+    moments: Tensor | None = None
 
 
 def new_base(config: GeneratorConfig) -> Base:
@@ -71,6 +73,8 @@ def load_base(path: Path) -> Base:
 def save_style(path: Path, style: Style) -> None:
     """Write a style, with its networks if it carries its own."""
     tensors = {"code": style.code.detach().cpu().float().reshape(1, -1)}
+    if style.moments is not None:
+        tensors["moments"] = style.moments.detach().cpu().float().reshape(1, -1)
     metadata = {"card": style.card.to_json()}
     if style.base is not None:
         networks = _base_tensors(style.base)
@@ -83,11 +87,13 @@ def save_style(path: Path, style: Style) -> None:
 def load_style(path: Path) -> Style:
     """Read a style. Raises WeightsError for anything that is not one."""
     with _Checked(path, "style") as file:
-        base = file.base(extra={"code"}) if "generator" in file.metadata else None
+        own = {"code", "moments"}
+        base = file.base(extra=own) if "generator" in file.metadata else None
         code = file.tensor("code")
         if code.ndim != 2 or len(code) != 1 or (base and not fits(code, base.generator)):
             raise file.fault("its style code has the wrong shape")
-        return Style(code, file.card(), file.metadata.get("identity", ""), base)
+        moments = file.tensor("moments", (1, moments_size())) if "moments" in file.names else None
+        return Style(code, file.card(), file.metadata.get("identity", ""), base, moments)
 
 
 def fits(code: Tensor, generator: Generator) -> bool:
@@ -144,6 +150,7 @@ class _Checked:
         except (SafetensorError, OSError) as error:
             raise self.fault("it is no safetensors file, or it is damaged") from error
         self.metadata: dict[str, str] = self._file.metadata() or {}
+        self.names = set(self._file.keys())
         if self.metadata.get("kind") != kind:
             raise self.fault(f"it is no {kind} file of stylize")
         if self.metadata.get("format_version") != FORMAT_VERSION:
@@ -160,7 +167,7 @@ class _Checked:
 
     def tensor(self, name: str, shape: tuple[int, ...] | None = None) -> Tensor:
         """One tensor in fp32, its shape checked first, its values checked to be finite."""
-        if name not in self._file.keys():  # noqa: SIM118 - the handle is no mapping
+        if name not in self.names:
             raise self.fault(f"the tensor {name} is missing")
         found = tuple(self._file.get_slice(name).get_shape())
         if shape is not None and found != shape:
@@ -179,7 +186,7 @@ class _Checked:
             for prefix, network in networks.items()
             for name, tensor in network.state_dict().items()
         }
-        if unknown := sorted(set(self._file.keys()) - set(expected) - extra):
+        if unknown := sorted(self.names - set(expected) - extra):
             raise self.fault(f"it holds an unexpected tensor, {unknown[0]}")
         for full_name, target in expected.items():
             with torch.no_grad():

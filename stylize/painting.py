@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Literal
 
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from stylize.devices import choose_device, choose_dtype
 from stylize.errors import PictureError
+from stylize.explaining import explain
 from stylize.images import Picture, read_picture, resize_picture, write_picture
 from stylize.jobs import Job
 from stylize.looks import Look
 from stylize.marking import Metadata, without_private, xmp_packet
 from stylize.mixing import keep_colour, masked, with_palette
 from stylize.overlap import ahead, groups_of, usual_workers, workers
+from stylize.sheets import write_sheet
 from stylize.styles import perceptual_network
 from stylize.stylizer import Stylizer
 from stylize.tiling import Frame, Painted
@@ -41,6 +44,8 @@ class PaintSettings:
     batch: int | None = None
     workers: int | None = None
     metadata: Metadata = "all"
+    explain: bool = False
+    """Write a sheet beside each result that says where and why it differs from the photograph."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +76,18 @@ class _Task:
     job: Job
     seconds: float = 0.0
     picture: Picture | None = None
+    sheet: Image.Image | None = None
     status: Status | None = None
     note: str = ""
 
     def then(self, started: float, **changes: object) -> "_Task":
         """The task with changes, and the time since `started` added."""
         return replace(self, seconds=self.seconds + time.monotonic() - started, **changes)  # pyright: ignore
+
+
+def explanation_of(job: Job) -> Path:
+    """Where the sheet that explains a result goes: photo.ink-wash.explained.png."""
+    return job.target.with_name(f"{job.target.stem}.explained.png")
 
 
 class Painter:
@@ -187,7 +198,11 @@ class Painter:
         note = (
             "" if painted.finite else f"{task.job.source} overflowed in fp16 and was painted again in fp32."
         )
-        return {"picture": self._marked(task.picture, painted.rgb), "note": note}
+        changes = {"picture": self._marked(task.picture, painted.rgb), "note": note}
+        if self.settings.explain:
+            title = " + ".join(card.name for card in self.look.style.cards)
+            changes["sheet"] = explain(self.stylizer, task.picture.rgb, self.code, title)
+        return changes
 
     def _marked(self, photo: Picture, painted: Tensor) -> Picture:
         """The painting with the photograph's alpha and as much of its metadata as is wanted."""
@@ -205,6 +220,8 @@ class Painter:
         started = time.monotonic()
         try:
             write_picture(task.picture, task.job.target, task.job.format_name, self.settings.quality)
+            if task.sheet is not None:
+                write_sheet(task.sheet, explanation_of(task.job))
         except PictureError as fault:
             return task.then(started, picture=None, status="failed", note=str(fault))
         return task.then(started, picture=None, status="done")

@@ -33,22 +33,33 @@ def sheet_of_styles(photo: Path, target: Path, width: int, columns: int = 4) -> 
 
 def save_sheet(named: Sequence[tuple[str, Tensor]], target: Path, columns: int) -> None:
     """Write named uint8 pictures (3, H, W) of one size as one PNG or JPEG, each with its name below."""
-    height, width = named[0][1].shape[1:]
-    letters = max(11, width // 18)
-    font, line = ImageFont.load_default(letters), round(letters * 1.8)
-    rows = -(-len(named) // columns)
-    size = (columns * (width + _GAP) + _GAP, rows * (height + line + _GAP) + _GAP)
-    sheet = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(sheet)
-    for index, (name, picture) in enumerate(named):
-        x = _GAP + index % columns * (width + _GAP)
-        y = _GAP + index // columns * (height + line + _GAP)
-        sheet.paste(to_image(picture), (x, y))
-        draw.text((x, y + height + line * 0.2), name, fill="black", font=font)
+    write_sheet(labelled(named, columns, named[0][1].shape[2]), target)
+
+
+def write_sheet(sheet: Image.Image, target: Path) -> None:
+    """Write a sheet, atomically, in the format of its suffix. PictureError if that is not possible."""
     try:
         with atomic_path(target) as temporary:
             sheet.save(temporary, format=FORMATS[target.suffix.lower().lstrip(".")], quality=90)
     except OSError as error:
-        raise PictureError(
-            f"Cannot write {target}: {error.strerror}; choose another place with -o."
-        ) from error
+        reason = error.strerror
+        raise PictureError(f"Cannot write {target}: {reason}; choose another place with -o.") from error
+
+
+def labelled(named: Sequence[tuple[str, Tensor]], columns: int, width: int) -> Image.Image:
+    """Named uint8 pictures (3, H, W), reduced to a width, in rows of `columns`."""
+    images = [to_image(picture) for _, picture in named]
+    images = [image.resize((width, round(image.height * width / image.width))) for image in images]
+    letters = max(11, width // 18)
+    font, line = ImageFont.load_default(letters), round(letters * 1.8)
+    height = max(image.height for image in images)
+    rows = -(-len(named) // columns)
+    size = (columns * (width + _GAP) + _GAP, rows * (height + line + _GAP) + _GAP)
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    for index, ((name, _), image) in enumerate(zip(named, images, strict=True)):
+        x = _GAP + index % columns * (width + _GAP)
+        y = _GAP + index // columns * (height + line + _GAP)
+        sheet.paste(image, (x, y))
+        draw.text((x, y + image.height + line * 0.2), name, fill="black", font=font)
+    return sheet

@@ -28,7 +28,7 @@ def test_measures_with_known_answers() -> None:
     assert measured(lines)["orientation"] > 0.95
     assert measured(noise)["orientation"] < 0.1
     assert measured(coarse)["stroke scale"] > 1.5 * measured(noise)["stroke scale"]
-    assert measured(noise)["edge density"] > 0.9
+    assert measured(noise)["edge density"] > 0.7
     assert measured(red)["edge density"] == 0
     assert measured(red)["warmth"] == pytest.approx(0.7)
     assert measured(red)["contrast"] < 1e-3

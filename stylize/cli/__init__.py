@@ -12,6 +12,7 @@ from stylize import __version__
 from stylize.cli import styles
 from stylize.cli.apply import apply
 from stylize.cli.bench import bench
+from stylize.cli.evaluate import evaluate
 from stylize.cli.train import train
 from stylize.console import debugging, talk
 from stylize.errors import ExitCode, StylizeError
@@ -28,6 +29,7 @@ app.command()(apply)
 app.command("stylize", hidden=True, help="The same as apply.")(apply)
 app.command()(train)
 app.add_typer(styles.app)
+app.command("eval")(evaluate)
 app.command()(bench)
 
 

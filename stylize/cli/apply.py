@@ -81,6 +81,9 @@ def apply(
         int | None,
         typer.Option(min=0, max=64, help="Threads that read, and that write; 0: none. Default: by cores."),
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Write a sheet beside each result: what changed, and why.")
+    ] = False,
     strip_private: Annotated[
         bool, typer.Option("--strip-private", help="Leave out location and serial numbers.")
     ] = False,
@@ -116,6 +119,8 @@ def apply(
     streaming = STREAM in inputs or output == STREAM
     if streaming and len(inputs) > 1:
         raise UsageError("With - there is one picture at a time; give only that one input.")
+    if streaming and explain:
+        raise UsageError("--explain writes a sheet beside the result; it does not go with -.")
     jobs, problems = ([], []) if streaming else plan_jobs(inputs, output, name, format, recursive)
     if dry_run:
         for job in jobs:
@@ -127,7 +132,7 @@ def apply(
 
     settings = PaintSettings(
         strength, size, quality, force, skip_existing, tile, batch_size, workers,
-        metadata="none" if no_metadata else "public" if strip_private else "all",
+        metadata="none" if no_metadata else "public" if strip_private else "all", explain=explain,
     )  # fmt: skip
     look = resolve_look(style, palette_from, strokes_from, keep_colour, mask, feather, outside)
     painter = Painter(look, device, dtype, settings)
