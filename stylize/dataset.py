@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
-from stylize.errors import StylizeError
+from stylize.errors import PictureError, StylizeError
 from stylize.images import read_rgb
 
 
@@ -27,8 +27,18 @@ class PictureSet:
     def __getitem__(self, index: int) -> Tensor:
         """The picture as uint8 (3, H, W)."""
         if index not in self._decoded:
-            self._decoded[index] = read_rgb(self.paths[index], shorter_side=self.side)
+            self._decoded[index] = self._first_readable(index)
         return self._decoded[index]
+
+    def _first_readable(self, index: int) -> Tensor:
+        """The picture, or the next that can be read: one bad file must not end a night's run."""
+        faults: list[PictureError] = []
+        for offset in range(len(self.paths)):
+            try:
+                return read_rgb(self.paths[(index + offset) % len(self.paths)], shorter_side=self.side)
+            except PictureError as error:
+                faults.append(error)
+        raise faults[0]
 
     def crop(
         self, index: int, size: int, random: torch.Generator, zoom: tuple[float, float] = (1.0, 1.0)

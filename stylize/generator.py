@@ -29,8 +29,37 @@ HEAD_LAYERS = 2
 """So many modulated layers, the last ones, belong to the head."""
 
 
-def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1)
+def conv_to_the_edge(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1) -> Tensor:
+    """A convolution over a picture whose outermost pixels are repeated once beyond its edge.
+
+    The same as `padding_mode="replicate"`, without copying the picture: the fast zero-padded
+    convolution, to which the strips that it lacks are added. Zeros would betray where the edge is, and
+    the network would paint frames.
+    """
+    if torch.is_grad_enabled():  # small pictures; adding in place would cost more on the way back
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), weight, bias, stride)
+    result = F.conv2d(x, weight, bias, stride, padding=1)
+    height, width = x.shape[-2:]
+    reach = weight.shape[-1] - 2  # how far the last window reaches beyond the middle of the picture's end
+    strips = [(slice(0, 1), slice(0, 1), slice(0, 1))]  # (of the picture, of the kernel, of the result)
+    ends = (slice(-1, None), slice(-1, None), slice(-1, None))
+    for inside, taps, place in strips + [ends] * ((height - reach) % stride == 0):
+        row = F.pad(x[:, :, inside], (1, 1, 0, 0), mode="replicate")
+        result[:, :, place] += F.conv2d(row, weight[:, :, taps], None, (1, stride))
+    for inside, taps, place in strips + [ends] * ((width - reach) % stride == 0):
+        column = F.conv2d(x[..., inside], weight[..., taps], None, (stride, 1), padding=(1, 0))
+        result[..., place] += column
+    return result
+
+
+class EdgeConv(nn.Conv2d):
+    """A 3x3 convolution that goes on at the picture's edge as if it were not there."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__(inputs, outputs, 3, stride, padding=1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return conv_to_the_edge(input, self.weight, self.bias, self.stride[0])
 
 
 def conditional_instance_norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -54,20 +83,6 @@ def film(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return torch.addcmul(shift.to(x.dtype)[..., None, None], x, scale.to(x.dtype)[..., None, None])
 
 
-def mend_border(x: Tensor, bias: Tensor | None) -> Tensor:
-    """Undo, in place, the mark that zero padding leaves: at the border, where a third of a 3x3 window is
-    missing, scale the sum over the rest up.
-
-    Partial convolution as padding, Liu et al., 2018 (arXiv:1811.11718). The convolution itself stays
-    the fast zero-padded one; only the outermost rows and columns of its result are touched again.
-    """
-    assert bias is not None
-    bias = bias.to(x.dtype)[:, None]
-    for edge in (x[:, :, 0], x[:, :, -1], x[:, :, :, 0], x[:, :, :, -1]):
-        edge.lerp_(bias, -0.5)  # (edge - bias) * 3 / 2 + bias
-    return x
-
-
 _PHASES = (((1, 0, 0), (0, 1, 1)), ((1, 1, 0), (0, 0, 1)))
 """Enlarged twofold by repetition, the three taps of a kernel fall on two pixels of the original: which
 taps on which, for even and for odd places."""
@@ -87,7 +102,7 @@ def conv_by_phases(x: Tensor, kernels: Tensor, bias: Tensor) -> Tensor:
     Shi et al., 2016 (arXiv:1609.07009). (N, C, H, W) -> (N, C', 2 H, 2 W).
     """
     height, width = x.shape[-2:]
-    phases = F.conv2d(x, kernels, bias.repeat(4), padding=1).unflatten(1, (2, 2, -1))
+    phases = conv_to_the_edge(x, kernels, bias.repeat(4)).unflatten(1, (2, 2, -1))
     size = (len(x), len(bias), 2 * height, 2 * width)
     result = torch.empty(size, dtype=phases.dtype, device=x.device, memory_format=torch.channels_last)
     for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
@@ -114,12 +129,12 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = _conv(channels, channels)
-        self.second = _conv(channels, channels)
+        self.first = EdgeConv(channels, channels)
+        self.second = EdgeConv(channels, channels)
 
     def forward(self, x: Tensor, modulation: Modulation, norm: Norm = conditional_instance_norm) -> Tensor:
-        y = F.relu(norm(mend_border(self.first(x), self.first.bias), *modulation[0]), inplace=True)
-        y = mend_border(self.second(y), self.second.bias)
+        y = F.relu(norm(self.first(x), *modulation[0]), inplace=True)
+        y = self.second(y)
         return norm(y, *modulation[1]).add_(x)
 
 
@@ -180,9 +195,9 @@ class Generator(nn.Module):
         self.config = config
         half, quarter, eighth = config.half_width, config.quarter_width, config.eighth_width
         self.unshuffle = nn.PixelUnshuffle(2)
-        self.stem_half = _conv(12, half)
-        self.stem_quarter = _conv(half, quarter, stride=2)
-        self.stem_eighth = _conv(quarter, eighth, stride=2)
+        self.stem_half = EdgeConv(12, half)
+        self.stem_quarter = EdgeConv(half, quarter, 2)
+        self.stem_eighth = EdgeConv(quarter, eighth, 2)
         self.eighth_blocks = nn.ModuleList(ResidualBlock(eighth) for _ in range(config.eighth_blocks))
         self.attention = (
             GatedAttention(eighth, config.attention_width, config.attention_grid)
@@ -192,8 +207,8 @@ class Generator(nn.Module):
         self.up_quarter = UpConv(eighth, quarter)
         self.quarter_blocks = nn.ModuleList(ResidualBlock(quarter) for _ in range(config.quarter_blocks))
         self.up_half = UpConv(quarter, half)
-        self.head = _conv(half, half)
-        self.to_rgb = _conv(half, 12)
+        self.head = EdgeConv(half, half)
+        self.to_rgb = EdgeConv(half, 12)
         self.shuffle = nn.PixelShuffle(2)
         self.modulated = (
             *[eighth] * (2 * config.eighth_blocks),
@@ -257,7 +272,7 @@ class Generator(nn.Module):
             x = block(x, [next(layers), next(layers)], context.norm)
             if self.attention is not None and number == (len(self.eighth_blocks) + 1) // 2:
                 x = self.attention(x, context.memory(self.attention, x))
-        x = mend_border(self.up_quarter(x), self.up_quarter.bias)
+        x = self.up_quarter(x)
         # The skip carries edges, not colours: normalised, and never from the raw picture. Small
         # networks that are offered the picture itself learn to copy it.
         x = F.relu(context.norm(quarter, *next(layers)).add_(x), inplace=True)

@@ -21,6 +21,7 @@ from stylize.model import Base, load_base, load_perceptual
 from stylize.painters import Painter, StylePainter
 from stylize.paths import find_pictures
 from stylize.perceptual import VGG19, LossNetwork
+from stylize.selection import select_works
 from stylize.training import Terms, Trainer
 
 _PHOTOGRAPHS_AS_STYLE = 200
@@ -47,10 +48,15 @@ class Plan:
     dtype: str = "auto"
 
 
-def train(plan: Plan, on_step: Callable[[int, Terms, float], None]) -> tuple[bool, list[Path]]:
-    """Run the plan. Returns whether it was finished, and the files that it wrote."""
+def train(
+    plan: Plan, on_step: Callable[[int, Terms, float], None], on_note: Callable[[str], None]
+) -> tuple[bool, list[Path]]:
+    """Run the plan. Returns whether it was finished, and the files that it wrote.
+
+    `on_note` is told a sentence for every work that is left out.
+    """
     device = choose_device(plan.device)
-    groups = works_by_style(plan.works, plan.name)
+    groups = works_by_style(plan.works, plan.name, on_note)
     photos = content_photos(plan.content, plan.hold_out) if plan.content else InventedPictures()
     cards = read_cards(plan.cards) if plan.cards else {}
     compact = load_perceptual(bundled.perceptual_path()).to(device).to(memory_format=torch.channels_last)
@@ -91,20 +97,27 @@ def _painter(plan: Plan, start: Base | None, library: StyleLibrary) -> Painter |
     return Painter.from_base(start)
 
 
-def works_by_style(works: Sequence[Path], name: str) -> dict[str, PictureSet]:
+def works_by_style(works: Sequence[Path], name: str, on_note: Callable[[str], None]) -> dict[str, PictureSet]:
     """One style per folder if there are several, called NAME for NAME=FOLDER, else after the folder.
 
     A single folder, or pictures, make one style called `name`.
     """
     if len(works) == 1 or not all(_folder_of(path).is_dir() for path in works):
-        return {name: PictureSet(find_pictures(works), REFERENCE_SIDE)}
+        return {name: _fit_works(name, works, on_note)}
     names = [_style_of(path) for path in works]
     if len(set(names)) < len(names) or PHOTOGRAPH in names:
         raise UsageError(f"Each folder names a style: give them different names, none {PHOTOGRAPH!r}.")
-    return {
-        n: PictureSet(find_pictures([_folder_of(p)]), REFERENCE_SIDE)
-        for n, p in zip(names, works, strict=True)
-    }
+    return {n: _fit_works(n, [_folder_of(p)], on_note) for n, p in zip(names, works, strict=True)}
+
+
+def _fit_works(name: str, places: Sequence[Path], on_note: Callable[[str], None]) -> PictureSet:
+    """The works in these places that are fit to learn from. UsageError if there are none."""
+    kept, left_out = select_works(find_pictures(places))
+    for sentence in left_out:
+        on_note(sentence)
+    if not kept:
+        raise UsageError(f"No work of {name} can be learnt from; give at least one readable picture.")
+    return PictureSet(kept, REFERENCE_SIDE)
 
 
 def _folder_of(work: Path) -> Path:

@@ -15,7 +15,7 @@ FLOORS = [
     {"config", "files", "tensors", "console", "overlap"},
     {"statistics", "cards", "bundled", "paths", "devices", "mixing"},
     {"generator", "discriminator", "perceptual", "losses", "images", "jobs", "marking"},
-    {"encoder", "dataset", "folding", "reports", "judging"},
+    {"encoder", "dataset", "selection", "folding", "reports", "judging"},
     {"model", "library", "tiling", "invented", "comparing"},
     {"stylizer", "painters"},
     {"training"},

@@ -7,7 +7,7 @@ from stylize.config import DiscriminatorConfig, GeneratorConfig, from_json, to_j
 from stylize.discriminator import Discriminator
 from stylize.encoder import ENCODER_LAYERS, StyleEncoder, moments_size, moments_vector
 from stylize.errors import WeightsError
-from stylize.generator import Generator, UpConv, conditional_instance_norm, mend_border
+from stylize.generator import EdgeConv, Generator, UpConv, conditional_instance_norm
 from stylize.perceptual import VGG19, CompactVGG, fit_to_network
 
 TINY = GeneratorConfig(4, 8, 16, eighth_blocks=2, quarter_blocks=1, code_size=8, attention_width=4)
@@ -139,22 +139,29 @@ def test_bad_configurations_are_refused(text: str) -> None:
         from_json(GeneratorConfig, text)
 
 
-def test_a_flat_picture_has_no_border() -> None:
-    conv = torch.nn.Conv2d(3, 5, 3, padding=1)
-    assert conv.bias is not None
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(6, 8), (7, 5), (2, 2), (8, 1)])
+def test_a_convolution_goes_on_beyond_the_edge(stride: int, size: tuple[int, int]) -> None:
+    plain = torch.nn.Conv2d(3, 5, 3, stride, padding=1, padding_mode="replicate")
+    ours = EdgeConv(3, 5, stride)
+    ours.load_state_dict(plain.state_dict())
+    picture = torch.randn(2, 3, *size)
+    assert torch.allclose(ours(picture), plain(picture), atol=1e-5)
     with torch.no_grad():
-        flat = mend_border(conv(torch.ones(2, 3, 6, 7)), conv.bias)
-    inside = flat[:, :, 1:-1, 1:-1]
-    assert torch.allclose(inside.std((2, 3)), torch.zeros(2, 5), atol=1e-6)
-    # The kernel's rows differ, so an edge that lacks one is the sum of the others, scaled.
-    kernel = conv.weight.detach().sum(1)
-    top = kernel[:, 1:].sum((1, 2)) * 1.5 + conv.bias.detach()
-    assert torch.allclose(flat[0, :, 0, 3], top, atol=1e-5)
+        assert torch.allclose(ours(picture), plain(picture), atol=1e-5)
+
+
+def test_a_picture_that_never_changes_downwards_has_no_border(generator: Generator) -> None:
+    columns = torch.rand(1, 3, 1, 64).expand(-1, -1, 64, -1)
+    with torch.no_grad():
+        painted = generator(columns, generator.expand(torch.randn(1, 8)))
+    assert torch.allclose(painted[..., 0, :], painted[..., 32, :], atol=1e-4)
 
 
 def test_enlarging_by_phases_is_repeating_and_convolving() -> None:
     conv = UpConv(6, 4)
     x = torch.randn(2, 6, 5, 7)
     repeated = torch.nn.functional.interpolate(x, scale_factor=2, mode="nearest")
-    plain = torch.nn.functional.conv2d(repeated, conv.weight, conv.bias, padding=1)
+    repeated = torch.nn.functional.pad(repeated, (1, 1, 1, 1), mode="replicate")
+    plain = torch.nn.functional.conv2d(repeated, conv.weight, conv.bias)
     assert torch.allclose(conv(x), plain, atol=1e-5)

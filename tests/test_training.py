@@ -18,6 +18,7 @@ from stylize.library import PHOTOGRAPH, StyleLibrary
 from stylize.model import fits, load_base, load_perceptual, load_style
 from stylize.painters import Painter, StylePainter
 from stylize.perceptual import CompactVGG, LossNetwork
+from stylize.selection import select_works
 from stylize.training import Trainer
 
 TINY = GeneratorConfig(8, 16, 32, 1, 1, 16, attention_width=8)
@@ -199,3 +200,32 @@ def test_works_are_looked_at_once(tmp_path: Path, library: StyleLibrary) -> None
     other = CompactVGG().requires_grad_(False)
     third = StyleLibrary(library.groups, other, LossNetwork(other), cache)
     assert not torch.equal(first.vectors, third.vectors)
+
+
+def test_what_cannot_be_learnt_from_is_listed_and_left_out(tmp_path: Path) -> None:
+    scene(200, 160).save(tmp_path / "a.png")
+    scene(200, 160).resize((150, 120)).save(tmp_path / "b.jpg", quality=70)
+    scene(200, 160, seed=5).rotate(90, expand=True).save(tmp_path / "c.png")
+    scene(40, 30).save(tmp_path / "d.png")
+    (tmp_path / "e.jpg").write_bytes(b"no picture")
+    kept, left_out = select_works(sorted(tmp_path.iterdir()))
+    assert [path.name for path in kept] == ["a.png", "c.png"]
+    assert ["same" in left_out[0], "smaller" in left_out[1], "not a picture" in left_out[2]] == [True] * 3
+
+
+def test_one_bad_photograph_does_not_end_the_run(tmp_path: Path) -> None:
+    scene(80, 80).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    photos = PictureSet(sorted(tmp_path.iterdir()))
+    assert torch.equal(photos[1], photos[0])
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(StylizeError):
+        PictureSet([tmp_path / "b.png"])[0]
+
+
+def test_no_work_is_fit(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "works").mkdir()
+    (tmp_path / "works/a.png").write_bytes(b"no picture")
+    result = run("train", "works", "--name", "x", "-q")
+    assert result.returncode == 2
+    assert b"No work of x" in result.stderr

@@ -125,7 +125,7 @@ def train(
             note = " ".join(f"{key} {value:.2f}" for key, value in terms.items())
             bar.update(task, description="Training", total=config.steps, completed=step, note=note)
 
-        finished, written = studio.train(plan, show)
+        finished, written = studio.train(plan, show, lambda note: talk.print(note, markup=False))
     if not finished:
         talk.print(f"Stopped; run the same command again to go on. The run is in {plan.folder}.")
         raise typer.Exit(ExitCode.INTERRUPTED)

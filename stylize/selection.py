@@ -1,0 +1,52 @@
+"""Which files are fit to learn from: readable, large enough, and no two the same."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stylize.errors import PictureError
+from stylize.images import read_rgb
+from stylize.tensors import luminance, to_float
+
+SMALLEST = 64
+"""Shorter side in pixels below which a work shows no strokes."""
+
+_ALIKE = 5
+"""Bits of 64 by which the fingerprints of two copies of one work may differ."""
+
+
+def select_works(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """The works to learn from, and a sentence for each that is left out."""
+    kept: list[Path] = []
+    prints: list[Tensor] = []
+    left_out: list[str] = []
+    for path in paths:
+        try:
+            picture = read_rgb(path, shorter_side=2 * SMALLEST)
+        except PictureError as error:
+            left_out.append(f"Left out: {error}")
+            continue
+        if min(picture.shape[1:]) < SMALLEST:
+            left_out.append(f"Left out: {path} is smaller than {SMALLEST} pixels.")
+            continue
+        mark = fingerprint(picture)
+        twins = [other for other, seen in zip(kept, prints, strict=True) if (mark ^ seen).sum() <= _ALIKE]
+        if twins:
+            left_out.append(f"Left out: {path} is nearly the same as {twins[0]}.")
+            continue
+        kept.append(path)
+        prints.append(mark)
+    return kept, left_out
+
+
+def fingerprint(picture: Tensor) -> Tensor:
+    """64 bits (difference hash) of a uint8 picture (3, H, W): is each cell lighter than the next?
+
+    They survive resizing, compression and small changes of tone.
+    """
+    light = luminance(to_float(picture)[None])
+    cells = F.interpolate(light, (8, 9), mode="bilinear", antialias=True)[0, 0]
+    return (cells[:, 1:] > cells[:, :-1] + 1 / 512).flatten().to(torch.bool)
