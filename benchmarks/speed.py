@@ -20,8 +20,6 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command does
-
 import numpy as np
 import torch
 from peers import Johnson, ResNet9, multiply_adds
@@ -222,6 +220,8 @@ def main() -> None:
     parser.add_argument("--huge", action="store_true")
     parser.add_argument("--gpu", action="store_true")
     options = parser.parse_args()
+    if options.growth or options.folder or options.huge:
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command does
     console = Console()
     console.print(f"{os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} threads")
     with tempfile.TemporaryDirectory() as name:

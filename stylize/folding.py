@@ -18,20 +18,30 @@ from stylize.generator import (
 
 
 class FoldedUpConv(nn.Module):
-    """An `UpConv` with its kernels split by phase, and scaled and shifted as `film` would do."""
+    """An `UpConv` with its kernels split by phase, and scaled and shifted as `film` would do.
+
+    Inside a tile with a halo, `to_the_edge` is not needed: what it mends is cut off.
+    """
 
     kernels: Tensor
     bias: Tensor
 
-    def __init__(self, conv: UpConv, scale: Tensor | None = None, shift: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        conv: UpConv,
+        scale: Tensor | None = None,
+        shift: Tensor | None = None,
+        to_the_edge: bool = True,
+    ) -> None:
         super().__init__()
+        self.to_the_edge = to_the_edge
         weight, bias = _folded(conv, scale, shift)
         self.register_buffer("kernels", phase_kernels(weight))
         self.register_buffer("bias", bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', 2 H, 2 W)."""
-        return conv_by_phases(x, self.kernels, self.bias)
+        return conv_by_phases(x, self.kernels, self.bias, self.to_the_edge)
 
 
 class FoldedGenerator(nn.Module):
@@ -50,7 +60,7 @@ class FoldedGenerator(nn.Module):
         body, head = modulation[:-HEAD_LAYERS], modulation[-HEAD_LAYERS:]
         network = copy.deepcopy(generator).float()
         network.stem_half.weight.data /= 255
-        self.up_half = FoldedUpConv(network.up_half, *_one(head[0]))
+        self.up_half = FoldedUpConv(network.up_half, *_one(head[0]), to_the_edge=False)
         weight, bias = _folded(network.head, *_one(head[1]))
         network.head.weight, network.head.bias = nn.Parameter(weight), nn.Parameter(bias)
         network.up_quarter = FoldedUpConv(network.up_quarter)  # pyright: ignore[reportAttributeAccessIssue]
@@ -62,11 +72,10 @@ class FoldedGenerator(nn.Module):
         self.dtype = dtype
 
     def run_stem(self, pixels: Tensor) -> Tensor:
-        """As `Generator.run_stem`, for uint8 pixels (N, 3, H, W) on any device."""
+        """As `Generator.run_stem`, for uint8 pixels (N, 3, H, W) on any device; right but at the edge."""
         pixels = pixels.to(self.device, memory_format=torch.channels_last).to(self.dtype)
-        network = self.network
-        x = F.relu(network.stem_half(network.unshuffle(pixels.sub_(127.5))), inplace=True)
-        return F.relu(network.stem_quarter(x), inplace=True)
+        x = _conv(self.network.stem_half, self.network.unshuffle(pixels.sub_(127.5)))
+        return F.relu(_conv(self.network.stem_quarter, F.relu(x, inplace=True)), inplace=True)
 
     def run_body(self, stem: list[Tensor], context: Context | None = None) -> Tensor:
         """As `Generator.run_body`, for any number of pictures in this style.
@@ -79,10 +88,15 @@ class FoldedGenerator(nn.Module):
         return self.network.run_body(stem.pop(), body, context)
 
     def run_head(self, x: Tensor) -> Tensor:
-        """As `Generator.run_head`."""
+        """As `Generator.run_head`; right but at the edge."""
         x = F.relu(self.up_half(x), inplace=True)
-        x = F.relu(self.network.head(x), inplace=True)
-        return self.network.shuffle(self.network.to_rgb(x))
+        x = F.relu(_conv(self.network.head, x), inplace=True)
+        return self.network.shuffle(_conv(self.network.to_rgb, x))
+
+
+def _conv(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """The plain, zero-padded convolution: a halo keeps the zeros out of the picture."""
+    return F.conv2d(x, conv.weight, conv.bias, conv.stride, padding=1)
 
 
 def _one(layer: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

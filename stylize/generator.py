@@ -9,6 +9,7 @@ plain local convolutions, so the picture's full size costs little and can be cut
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -95,14 +96,16 @@ def phase_kernels(weight: Tensor) -> Tensor:
     return kernels.contiguous(memory_format=torch.channels_last)
 
 
-def conv_by_phases(x: Tensor, kernels: Tensor, bias: Tensor) -> Tensor:
+def conv_by_phases(x: Tensor, kernels: Tensor, bias: Tensor, to_the_edge: bool = True) -> Tensor:
     """Enlarge twofold by repetition and convolve 3x3, as four 2x2 convolutions of the small picture, one
     for each place in the 2x2 blocks of the large one: the same sums with 4/9 of the multiply-adds.
 
-    Shi et al., 2016 (arXiv:1609.07009). (N, C, H, W) -> (N, C', 2 H, 2 W).
+    Shi et al., 2016 (arXiv:1609.07009). (N, C, H, W) -> (N, C', 2 H, 2 W). Beyond the edge the picture
+    goes on, or else is zero.
     """
     height, width = x.shape[-2:]
-    phases = conv_to_the_edge(x, kernels, bias.repeat(4)).unflatten(1, (2, 2, -1))
+    convolve = conv_to_the_edge if to_the_edge else partial(F.conv2d, padding=1)
+    phases = convolve(x, kernels, bias.repeat(4)).unflatten(1, (2, 2, -1))
     size = (len(x), len(bias), 2 * height, 2 * width)
     result = torch.empty(size, dtype=phases.dtype, device=x.device, memory_format=torch.channels_last)
     for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):

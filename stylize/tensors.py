@@ -1,5 +1,7 @@
 """Pictures as tensors: 8-bit arrays to NCHW floats in [0, 1] and back, colour to luminance, padding."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -28,14 +30,23 @@ def mirrored_window(picture: Tensor, rows: range, columns: range) -> Tensor:
 
     The window may lie anywhere; where it lies inside the picture no pixel is copied.
     """
+    return _window(picture, rows, columns, _mirrored)
+
+
+def repeated_window(features: Tensor, rows: range, columns: range) -> Tensor:
+    """The same where the outermost values go on for ever."""
+    return _window(features, rows, columns, lambda places, length: places.clamp(0, length - 1))
+
+
+def _window(tensor: Tensor, rows: range, columns: range, beyond: Callable[[Tensor, int], Tensor]) -> Tensor:
     for dim, window in ((-2, rows), (-1, columns)):
-        length = picture.shape[dim]
+        length = tensor.shape[dim]
         if window.start >= 0 and window.stop <= length:
-            picture = picture.narrow(dim, window.start, len(window))
+            tensor = tensor.narrow(dim, window.start, len(window))
         else:
-            places = _mirrored(torch.arange(window.start, window.stop, device=picture.device), length)
-            picture = picture.index_select(dim, places)
-    return picture
+            places = beyond(torch.arange(window.start, window.stop, device=tensor.device), length)
+            tensor = tensor.index_select(dim, places)
+    return tensor
 
 
 def _mirrored(places: Tensor, length: int) -> Tensor:

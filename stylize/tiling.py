@@ -15,10 +15,10 @@ from torch import Tensor
 from stylize.config import GeneratorConfig
 from stylize.folding import FoldedGenerator
 from stylize.generator import STRIDE, Context, GatedAttention
-from stylize.tensors import mirrored_window, to_uint8
+from stylize.tensors import mirrored_window, repeated_window, to_uint8
 
-MARGIN = 64
-"""Mirrored pixels around a picture, so that the convolutions' zero padding stays out of it."""
+MARGIN = 8
+"""Mirrored pixels around a picture, in which strokes can end as they do inside it."""
 
 SMALLEST = 128
 """Padded sides are at least this, so that instance statistics mean something."""
@@ -35,21 +35,16 @@ _HEAD_HALO = 8
 
 @dataclass(frozen=True)
 class Tile:
-    """A rectangle in pixels of the padded picture."""
+    """A rectangle in pixels of the padded picture; with a halo it may reach beyond it."""
 
     top: int
     bottom: int
     left: int
     right: int
 
-    def grown(self, halo: int, height: int, width: int) -> "Tile":
-        """With a halo on every side, as far as height and width allow."""
-        return Tile(
-            max(0, self.top - halo),
-            min(height, self.bottom + halo),
-            max(0, self.left - halo),
-            min(width, self.right + halo),
-        )
+    def grown(self, halo: int) -> "Tile":
+        """With a halo on every side."""
+        return Tile(self.top - halo, self.bottom + halo, self.left - halo, self.right + halo)
 
     def of(self, tensor: Tensor, within: "Tile | None" = None, scale: int = 1) -> Tensor:
         """The tile's part of a tensor that covers `within` (default: everything) at 1 / scale of the size."""
@@ -59,10 +54,18 @@ class Tile:
 
 
 def tiles(height: int, width: int, side: int) -> Iterator[Tile]:
-    """Tiles of at most `side`, row by row."""
-    for top in range(0, height, side):
-        for left in range(0, width, side):
-            yield Tile(top, min(top + side, height), left, min(left + side, width))
+    """Tiles of about one size, at most `side`, row by row; sides are multiples of STRIDE."""
+    rows, columns = _even_parts(height, side), _even_parts(width, side)
+    for top, bottom in rows:
+        for left, right in columns:
+            yield Tile(top, bottom, left, right)
+
+
+def _even_parts(length: int, most: int) -> list[tuple[int, int]]:
+    """Cut 0 ... length into as few parts as possible, alike in size."""
+    count = -(-length // most)
+    step = -(-length // (count * STRIDE)) * STRIDE
+    return [(start, min(start + step, length)) for start in range(0, length, step)]
 
 
 @dataclass(frozen=True)
@@ -134,14 +137,15 @@ class _Pass:
         whole = Tile(0, height, 0, width)
         stem: list[Tensor] = []
         for tile in tiles(height, width, self.side):
-            halo = tile.grown(_STEM_HALO, height, width)
+            halo = tile.grown(_STEM_HALO)
             part = tile.of(self.network.run_stem(self._cut(halo)), within=halo, scale=4)
             stem = stem or [self._quarter_size(part)]
             tile.of(stem[0], within=whole, scale=4).copy_(part)
         features = self.network.run_body(stem)
         for tile in tiles(height, width, self.side):
-            halo = tile.grown(_HEAD_HALO, height, width)
-            raw = self.network.run_head(halo.of(features, scale=4))
+            halo = tile.grown(_HEAD_HALO)
+            rows, columns = range(halo.top // 4, halo.bottom // 4), range(halo.left // 4, halo.right // 4)
+            raw = self.network.run_head(repeated_window(features, rows, columns))
             self._keep(tile.of(raw, within=halo), tile)
         return self._painted()
 
@@ -155,9 +159,9 @@ class _Pass:
         self.network.run_body([self.network.run_stem(self._thumbnail())], seen)
         radius = body_radius(self.network.config)
         for tile in tiles(height, width, self.side):
-            halo = tile.grown(radius, height, width)
+            halo = tile.grown(radius)
             features = self.network.run_body([self.network.run_stem(self._cut(halo))], seen.replay())
-            inner = tile.grown(_HEAD_HALO, height, width)
+            inner = tile.grown(_HEAD_HALO)
             raw = self.network.run_head(inner.of(features, within=halo, scale=4))
             self._keep(tile.of(raw, within=inner), tile)
         return self._painted()

@@ -186,14 +186,13 @@ class Trainer:
         with torch.no_grad():
             content = self.loss_network(_without_colour(photos, batch.grey))
             tone = losses.tone_target(photos, batch.targets.tones)
-            flat = losses.flatness(photos)
         ramp = min(1.0, (self.steps_done + 1) / max(1.0, config.style_ramp * config.steps))
         terms = {
             "content": (weights.content, content_term(features, content)),
             "style": (weights.style * ramp, self._style_term(features, batch.targets)),
             "tone": (weights.tone, losses.tone_loss(painted, tone)),
             "edge": (weights.edge, losses.edge_loss(painted, photos)),
-            "tv": (weights.tv, losses.total_variation(painted, flat)),
+            "tv": (weights.tv, losses.flat_variation(painted, photos)),
         }
         if weights.identity:
             terms["identity"] = (weights.identity, self._identity_term(batch))
