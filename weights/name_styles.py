@@ -3,8 +3,8 @@
     python weights/name_styles.py --base runs/base/base.safetensors --works $DATA/style \
         --photos $DATA/content --out weights/styles
 
-A named style is the code of the mean statistics of its works, moved a little away from the mean of all
-styles: an average of many works is paler than any one of them, and averages lie too near one another.
+A named style is the code of the mean statistics of its works. Where its results are taken for those of a
+neighbour, the code is pushed away from the mean of all codes.
 """
 
 import argparse
@@ -30,7 +30,7 @@ class Recipe:
 
     works: str
     """Folder, or one file, below --works."""
-    push: float = 0.3
+    push: float = 0.0
     """How far the code moves away from the mean of all styles, as a share of its distance to it."""
     contrast: float = 1.0
     """Only this share of the works, those with the widest range of tones."""
@@ -46,7 +46,7 @@ RECIPES = {
     "byzantine-icon": Recipe("byzantine-icon"),
     "chinese-silk-landscape": Recipe("chinese-silk-landscape"),
     "chinese-blue-green": Recipe("chinese-blue-green"),
-    "persian-mughal-miniature": Recipe("persian-mughal-miniature"),
+    "persian-mughal-miniature": Recipe("persian-mughal-miniature", push=0.3),
     "cubist-futurist": Recipe("cubist-futurist-abstract"),
     "great-wave": Recipe("ukiyo-e/043.jpg"),
     "tibetan-thangka": Recipe("tibetan-thangka"),
