@@ -12,25 +12,29 @@ from stylize import bundled
 from stylize.images import read_picture, save_grid
 from stylize.looks import Look
 from stylize.painting import Painter, PaintSettings
+from stylize.sheets import save_sheet
 from stylize.styles import resolve_style
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-PHOTOS = ("temple", "raccoon", "astronaut", "coffee", "cat")
 FIRST = ("ink-wash", "ukiyo-e", "van-gogh", "impressionist", "engraving", "byzantine-mosaic")
 SIZE = [225, 300]
+COLUMNS = 6
 
 
 def main() -> None:
+    """Six styles on the temple, and every style on the temple and the astronaut."""
     rest = [name for name in bundled.style_paths() if name not in (*FIRST, "photograph")]
-    rows = {name: [] for name in PHOTOS}
-    for photo in PHOTOS:
-        rows[photo].append(thumbnail(read_picture(EXAMPLES / f"{photo}.jpg").rgb))
-    for style in (*FIRST, *rest):
-        painter = Painter(Look(resolve_style(style)), "auto", "auto", PaintSettings(longer_side=1024))
-        for photo in PHOTOS:
-            rows[photo].append(thumbnail(painter.paint(read_picture(EXAMPLES / f"{photo}.jpg")).rgb))
-    save_grid([rows["temple"][:4], [rows["temple"][0], *rows["temple"][4:7]]], EXAMPLES / "gallery.jpg")
-    save_grid(list(rows.values()), EXAMPLES / "styles.jpg")
+    every: list[tuple[str, torch.Tensor]] = []
+    for photo in ("temple", "astronaut"):
+        picture = read_picture(EXAMPLES / f"{photo}.jpg")
+        every.append(("the photograph", thumbnail(picture.rgb)))
+        for style in (*FIRST, *rest):
+            painter = Painter(Look(resolve_style(style)), "auto", "auto", PaintSettings(longer_side=1024))
+            every.append((style, thumbnail(painter.paint(picture).rgb)))
+        every += [("", torch.full_like(every[0][1], 255))] * (-len(every) % COLUMNS)
+    save_sheet(every, EXAMPLES / "styles.jpg", COLUMNS)
+    first = [picture for _, picture in every]
+    save_grid([first[:4], [first[0], *first[4:7]]], EXAMPLES / "gallery.jpg")
 
 
 def thumbnail(picture: torch.Tensor) -> torch.Tensor:
