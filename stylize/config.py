@@ -20,7 +20,7 @@ class GeneratorConfig:
     quarter_blocks: int = 2
     code_size: int = 128
     attention_width: int = 64
-    attention_grid: int = 32
+    attention_grid: int = 16
     """Keys and values are pooled to at most this many cells a side; 0 leaves attention out."""
 
     def __post_init__(self) -> None:

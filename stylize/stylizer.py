@@ -16,7 +16,7 @@ from stylize.tensors import to_float
 from stylize.tiling import Frame, Painted, paint
 
 SMALLEST_TILE = 128
-LARGEST_TILE = {"cpu": 768, "cuda": 4096, "mps": 1024}
+LARGEST_TILE = {"cpu": 512, "cuda": 4096, "mps": 1024}
 """Sides beyond which a tile gains no speed."""
 
 BUCKET = 64

@@ -1,8 +1,7 @@
 """Pictures as tensors: 8-bit arrays to NCHW floats in [0, 1] and back, colour to luminance, padding."""
 
-from collections.abc import Callable
-
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 # ITU-R BT.601 luma, the weights behind Pillow's "L" mode.
@@ -30,23 +29,24 @@ def mirrored_window(picture: Tensor, rows: range, columns: range) -> Tensor:
 
     The window may lie anywhere; where it lies inside the picture no pixel is copied.
     """
-    return _window(picture, rows, columns, _mirrored)
+    for dim, window in ((-2, rows), (-1, columns)):
+        length = picture.shape[dim]
+        if window.start >= 0 and window.stop <= length:
+            picture = picture.narrow(dim, window.start, len(window))
+        else:
+            places = _mirrored(torch.arange(window.start, window.stop, device=picture.device), length)
+            picture = picture.index_select(dim, places)
+    return picture
 
 
 def repeated_window(features: Tensor, rows: range, columns: range) -> Tensor:
-    """The same where the outermost values go on for ever."""
-    return _window(features, rows, columns, lambda places, length: places.clamp(0, length - 1))
-
-
-def _window(tensor: Tensor, rows: range, columns: range, beyond: Callable[[Tensor, int], Tensor]) -> Tensor:
-    for dim, window in ((-2, rows), (-1, columns)):
-        length = tensor.shape[dim]
-        if window.start >= 0 and window.stop <= length:
-            tensor = tensor.narrow(dim, window.start, len(window))
-        else:
-            places = beyond(torch.arange(window.start, window.stop, device=tensor.device), length)
-            tensor = tensor.index_select(dim, places)
-    return tensor
+    """A window of features (N, C, H, W) whose outermost values go on beyond their sides."""
+    height, width = features.shape[-2:]
+    top, left = max(0, rows.start), max(0, columns.start)
+    bottom, right = min(height, rows.stop), min(width, columns.stop)
+    inside = features[..., top:bottom, left:right]
+    beyond = (left - columns.start, columns.stop - right, top - rows.start, rows.stop - bottom)
+    return F.pad(inside, beyond, mode="replicate") if any(beyond) else inside
 
 
 def _mirrored(places: Tensor, length: int) -> Tensor:
