@@ -1,8 +1,11 @@
 """Where the weights that come with the package are, and what the styles are called. No torch."""
 
+import os
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
+
+import typer
 
 from stylize.errors import UsageError, WeightsError
 
@@ -41,6 +44,19 @@ def style_paths() -> dict[str, Path]:
     return {path.stem: path for path in sorted((weights_folder() / "styles").glob("*.safetensors"))}
 
 
+def own_styles_folder() -> Path:
+    """Where styles that the user made or fetched are found by name; STYLIZE_HOME moves it."""
+    home = os.environ.get("STYLIZE_HOME") or typer.get_app_dir("stylize")
+    return Path(home) / "styles"
+
+
+def known_styles() -> dict[str, Path]:
+    """Name -> file of the bundled styles and then of the user's own; a bundled name stays what it is."""
+    own = {path.stem: path for path in sorted(own_styles_folder().glob("*.safetensors"))}
+    bundled = style_paths()
+    return bundled | {name: path for name, path in own.items() if name not in bundled}
+
+
 def weighted(text: str) -> tuple[str, float]:
     """A style and its weight: "ink-wash:0.7", or "ink-wash" for 1. UsageError for no good weight."""
     reference, colon, number = text.rpartition(":")
@@ -56,11 +72,11 @@ def weighted(text: str) -> tuple[str, float]:
 
 
 def style_file(reference: str) -> Path:
-    """The file behind a style: a bundled one by name, else a style file, a painting or a folder of works.
+    """The file behind a style: one known by name, else a style file, a painting or a folder of works.
 
     Raises UsageError, with the nearest name, if there is none.
     """
-    styles = style_paths()
+    styles = known_styles()
     if reference in styles:
         return styles[reference]
     path = Path(reference)

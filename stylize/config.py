@@ -1,7 +1,7 @@
 """Settings of networks and training: frozen dataclasses that go to and from JSON."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, Literal, TypeVar
 
 from stylize.errors import WeightsError
@@ -43,37 +43,57 @@ class DiscriminatorConfig:
 class LossWeights:
     """The lambdas of the generator's objective; see `stylize.losses` for each term."""
 
-    adversarial: float = 0.3
-    content: float = 1.5
-    style: float = 4.0
-    tv: float = 2.0
+    adversarial: float = 0.5
+    content: float = 3.0
+    style: float = 6.0
+    tv: float = 12.0
     """Of the total variation in the photograph's flats."""
     cycle: float = 0.5
     identity: float = 2.0
     tone: float = 2.0
-    edge: float = 0.5
+    edge: float = 2.0
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Everything that decides what a training run computes."""
+class GameConfig:
+    """What every training by turns of a generator and a discriminator needs to know."""
 
     steps: int = 4000
     batch: int = 8
+    """Samples that go through the networks at once, on each device."""
+    accumulate: int = 1
+    """Batches whose gradients are added up before the weights move."""
     size: int = 192
+    """Side of the training crops in pixels."""
+    zoom: tuple[float, float] = (0.5, 2.0)
+    """Crops of photographs cover from `size` times the first to `size` times the second."""
+    rotate: float = 0.0
+    """Photographs are turned by up to so many degrees, either way."""
+    flip: bool = True
+    """Half of the crops are mirrored."""
     generator_rate: float = 1e-3
     discriminator_rate: float = 4e-4
+    discriminator_steps: int = 1
+    """Updates of the discriminator for one of the generator."""
     final_rate: float = 0.03
-    """The learning rates fall along a cosine to this share of themselves."""
+    """The learning rates fall to this share of themselves."""
     ema: float = 0.999
     clip: float = 1.0
+    r1: float = 0.0
+    """Weight of the gradient penalty on real works."""
     adversarial_form: AdversarialForm = "hinge"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TrainConfig(GameConfig):
+    """Everything that decides what `stylize train` computes."""
+
     adversarial_start: float = 0.1
     """Share of the steps after which the discriminator joins in."""
     style_ramp: float = 0.1
     """Share of the steps over which the style weight rises to its full value."""
     cycle_every: int = 4
-    seed: int = 0
     weights: LossWeights = LossWeights()
 
 
@@ -88,7 +108,7 @@ QUICK = TrainConfig(
 """For a single style on a base that stays as it is: few numbers to learn, so no game against a
 discriminator, and no way back to be kept open."""
 
-Config = TypeVar("Config", GeneratorConfig, DiscriminatorConfig, LossWeights, TrainConfig)
+Config = TypeVar("Config", bound=Any)
 
 
 def to_json(config: Any) -> str:
@@ -112,6 +132,7 @@ def from_dict(kind: type[Config], values: Any) -> Config:
     known = {field.name for field in fields(kind)}
     if unknown := sorted(set(values) - known):
         raise WeightsError(f"Unknown setting {unknown[0]!r} in the file's configuration.")
-    if kind is TrainConfig and "weights" in values:
-        values = {**values, "weights": from_dict(LossWeights, values["weights"])}
-    return kind(**values)
+    nested = {field.name: type(field.default) for field in fields(kind) if is_dataclass(field.default)}
+    return kind(
+        **{key: from_dict(nested[key], value) if key in nested else value for key, value in values.items()}
+    )

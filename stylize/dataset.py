@@ -1,5 +1,7 @@
 """Pictures for training: folders held decoded in memory, and random crops of them."""
 
+import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +11,9 @@ from torchvision.transforms.v2 import functional as transforms
 
 from stylize.errors import PictureError, StylizeError
 from stylize.images import read_rgb
+
+MOST_KEPT = 4 << 30
+"""Bytes of decoded pictures that a set keeps; what is beyond is decoded whenever it is wanted."""
 
 
 class PictureSet:
@@ -20,15 +25,28 @@ class PictureSet:
         self.paths = list(paths)
         self.side = side
         self._decoded: dict[int, Tensor] = {}
+        self._kept = 0
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Tensor:
         """The picture as uint8 (3, H, W)."""
-        if index not in self._decoded:
-            self._decoded[index] = self._first_readable(index)
-        return self._decoded[index]
+        known = self._decoded.get(index)
+        if known is not None:
+            return known
+        picture = self._first_readable(index)
+        if self._kept + picture.numel() <= MOST_KEPT:
+            self._decoded[index] = picture
+            self._kept += picture.numel()
+        return picture
+
+    def digest(self) -> str:
+        """Changes whenever the files do."""
+        digest = hashlib.sha256()
+        for path in self.paths:
+            digest.update(f"{path.name} {path.stat().st_size}\n".encode(errors="surrogateescape"))
+        return digest.hexdigest()[:16]
 
     def _first_readable(self, index: int) -> Tensor:
         """The picture, or the next that can be read: one bad file must not end a night's run."""
@@ -41,24 +59,37 @@ class PictureSet:
         raise faults[0]
 
     def crop(
-        self, index: int, size: int, random: torch.Generator, zoom: tuple[float, float] = (1.0, 1.0)
+        self,
+        index: int,
+        size: int,
+        random: torch.Generator,
+        zoom: tuple[float, float] = (1.0, 1.0),
+        rotate: float = 0.0,
+        flip: bool = True,
     ) -> Tensor:
-        """A random square crop, half the time mirrored, as floats (3, size, size) in [0, 1].
+        """A random square crop as floats (3, size, size) in [0, 1].
 
         The crop covers `size * z` pixels of the picture, z drawn log-uniformly from the range
-        `zoom` (below 1 enlarges), as far as the picture is large enough.
+        `zoom` (below 1 enlarges), as far as the picture is large enough. It is turned by up to
+        `rotate` degrees, and with `flip` half the time mirrored.
         """
         picture = self[index]
         height, width = picture.shape[1:]
-        draw = torch.rand(4, generator=random).tolist()
+        draw = torch.rand(5, generator=random).tolist()
+        angle = rotate * (2 * draw[4] - 1)
+        # What is turned must be larger than what is kept, or corners of it would be empty.
+        spare = abs(math.cos(math.radians(angle))) + abs(math.sin(math.radians(angle)))
         factor = zoom[0] * (zoom[1] / zoom[0]) ** draw[0]
-        extent = min(round(size * factor), height, width)
+        extent = min(round(size * factor * spare), height, width)
         top = round(draw[1] * (height - extent))
         left = round(draw[2] * (width - extent))
         crop = picture[:, top : top + extent, left : left + extent].float().div_(255)
-        if extent != size:
+        if angle:
+            crop = transforms.rotate(crop, angle, transforms.InterpolationMode.BILINEAR)
+            crop = transforms.center_crop(crop, [int(extent / spare)] * 2)
+        if crop.shape[1] != size:
             crop = transforms.resize(crop, [size, size])
-        return transforms.horizontal_flip(crop) if draw[3] < 0.5 else crop
+        return transforms.horizontal_flip(crop) if flip and draw[3] < 0.5 else crop
 
 
 def centre_crop(picture: Tensor, size: int) -> Tensor:

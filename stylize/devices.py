@@ -7,6 +7,11 @@ import torch
 
 from stylize.errors import UsageError
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
 _MEMINFO = Path("/proc/meminfo")
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -59,3 +64,17 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """The most bytes that were ever in use, of the GPU or by this process; None if it is not known."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if resource is None or device.type != "cpu":
+        return None
+    kibibytes_or_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kibibytes_or_bytes * (1 if _IN_BYTES else 1024)
+
+
+_IN_BYTES = hasattr(torch.backends, "mps") and torch.backends.mps.is_built()
+"""macOS counts the peak in bytes, Linux in kibibytes."""

@@ -1,27 +1,26 @@
-"""A training run on disk: checkpoints, metrics, sample sheets, and the style files that come out."""
+"""A training run on disk: its folder, checkpoints, metrics, and going on after any interruption."""
 
 import json
+import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor
+from filelock import FileLock, Timeout
 
-from stylize.cards import StyleCard
-from stylize.dataset import PictureSet, centre_crop
+from stylize import parallel
+from stylize.errors import UsageError
 from stylize.files import atomic_path
+from stylize.game import Game, Terms
 from stylize.images import to_image
-from stylize.library import PHOTOGRAPH
-from stylize.model import Base, Style, save_base, save_style
-from stylize.painters import StylePainter
-from stylize.tensors import to_float, to_uint8
-from stylize.training import Terms, Trainer
+from stylize.tensors import to_uint8
+from stylize.validation import Validation
 
-SAMPLE_SIZE = 256
+_KEPT = 2
+"""The last checkpoints that are kept, beside the best."""
 
 
 @dataclass(frozen=True)
@@ -29,69 +28,205 @@ class Rhythm:
     """How often a run writes, in seconds."""
 
     checkpoint: float = 180
-    samples: float = 300
+    validation: float = 300
     metrics_every: int = 20
     """Steps whose terms are averaged into one line of metrics."""
 
 
 class RunFolder:
-    """The files of one run."""
+    """The files of one run.
+
+    config.toml, metrics.jsonl, samples/STEP.png, checkpoints/STEP.safetensors and best.safetensors,
+    report.html, and what the run made: styles/, sheet.png.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.mkdir(parents=True, exist_ok=True)
-        (path / "samples").mkdir(exist_ok=True)
-        self.checkpoint = path / "checkpoint.safetensors"
+        try:
+            (path / "samples").mkdir(parents=True, exist_ok=True)
+            (path / "checkpoints").mkdir(exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"Cannot make the run folder {path}: {error.strerror}; choose another -o."
+            ) from error
+        self.config = path / "config.toml"
         self.metrics = path / "metrics.jsonl"
+        self.best = path / "checkpoints" / "best.safetensors"
 
-    def log(self, step: int, terms: Terms, seconds: float) -> None:
-        """Append one line of metrics."""
-        record = {"step": step, "seconds_per_step": round(seconds, 4)}
-        record |= {name: round(value, 5) for name, value in terms.items()}
-        with self.metrics.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out. UsageError if one is at work here already.
 
-    def save_sheet(self, step: int, sheet: Tensor) -> None:
-        """Write a sample sheet (3, H, W) in [0, 1]."""
+        The lock goes with its process, however that ends.
+        """
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            with lock:
+                yield
+        except Timeout:
+            raise UsageError(
+                f"Another process is training in {self.path}; wait for it, or choose another folder with -o."
+            ) from None
+
+    def checkpoints(self) -> list[Path]:
+        """The numbered checkpoints, oldest first."""
+        return sorted((self.path / "checkpoints").glob("[0-9]*.safetensors"))
+
+    def save(self, game: Game) -> Path:
+        """Write a checkpoint, and drop those that are no longer needed."""
+        path = self.path / "checkpoints" / f"{game.steps_done:07d}.safetensors"
+        game.save(path)
+        for old in self.checkpoints()[:-_KEPT]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def keep_best(self, game: Game, score: float) -> None:
+        """Keep the checkpoint of this moment as the best, if it is that."""
+        if score <= self.best_score():
+            return
+        latest = self.save(game)
+        with atomic_path(self.best) as temporary:
+            shutil.copyfile(latest, temporary)
+        with atomic_path(self.best.with_suffix(".json")) as temporary:
+            temporary.write_text(json.dumps({"score": score, "step": game.steps_done}))
+
+    def best_score(self) -> float:
+        """The score of the best checkpoint; minus infinity before there is one."""
+        note = self.best.with_suffix(".json")
+        return (
+            json.loads(note.read_text())["score"] if note.exists() and self.best.exists() else float("-inf")
+        )
+
+    def log(self, record: dict[str, object]) -> None:
+        """Append one line to the metrics."""
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drop lines and samples of steps that were lost when the run was killed: they come again."""
+        if self.metrics.exists():
+            kept = [line for line in _whole_lines(self.metrics) if json.loads(line)["step"] <= step]
+            with atomic_path(self.metrics) as temporary:
+                temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        for sample in self.samples():
+            if int(sample.stem) > step:
+                sample.unlink()
+
+    def samples(self) -> list[Path]:
+        """The sample sheets, oldest first."""
+        return sorted((self.path / "samples").glob("[0-9]*.png"))
+
+    def save_samples(self, step: int, validation: Validation) -> None:
+        """Write the sheet of a validation."""
         with atomic_path(self.path / "samples" / f"{step:06d}.png") as temporary:
-            to_image(to_uint8(sheet)).save(temporary, format="PNG")
+            to_image(to_uint8(validation.sheet)).save(temporary, format="PNG")
 
 
-def fit(
-    trainer: Trainer,
-    folder: RunFolder,
-    rhythm: Rhythm = Rhythm(),
-    on_step: Callable[[int, Terms, float], None] = lambda step, terms, seconds: None,
-    on_checkpoint: Callable[[], object] = lambda: None,
-) -> bool:
-    """Train until the configured number of steps; False if Ctrl-C came first.
+def _whole_lines(path: Path) -> list[str]:
+    """The lines that were written to their end."""
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
 
-    A run that was stopped goes on from its last checkpoint. On Ctrl-C the step under way is
-    finished and a checkpoint written.
-    """
-    if folder.checkpoint.exists():
-        trainer.load(folder.checkpoint)
-    saved = sampled = started = time.monotonic()
-    terms_seen: list[Terms] = []
-    with _interruptible() as interrupted:
-        while trainer.steps_done < trainer.config.steps and not interrupted():
-            begin = time.monotonic()
-            terms_seen.append(trainer.step())
-            now = time.monotonic()
-            on_step(trainer.steps_done, terms_seen[-1], now - begin)
-            if len(terms_seen) == rhythm.metrics_every:
-                folder.log(trainer.steps_done, _mean(terms_seen), (now - started) / len(terms_seen))
-                terms_seen, started = [], now
-            if now - saved > rhythm.checkpoint:
-                trainer.save(folder.checkpoint)
-                on_checkpoint()
-                saved = time.monotonic()
-            if now - sampled > rhythm.samples:
-                folder.save_sheet(trainer.steps_done, sample_sheet(trainer))
-                sampled = time.monotonic()
-        trainer.save(folder.checkpoint)
-        folder.save_sheet(trainer.steps_done, sample_sheet(trainer))
-    return trainer.steps_done >= trainer.config.steps
+
+@dataclass
+class Watcher:
+    """Who is told what during a run; all of it optional."""
+
+    on_step: Callable[[int, Terms, float], None] = lambda step, terms, seconds: None
+    on_record: Callable[[dict[str, object]], None] = lambda record: None
+    """Every line of the metrics."""
+    on_news: Callable[[str], None] = lambda sentence: None
+    """What `stylize.health` found."""
+    on_checkpoint: Callable[[], object] = lambda: None
+    """After a checkpoint: the moment to write what the run has made so far."""
+
+
+class Run:
+    """A game, played in a folder until its steps are done."""
+
+    def __init__(
+        self, game: Game, folder: RunFolder, rhythm: Rhythm = Rhythm(), watcher: Watcher | None = None
+    ) -> None:
+        self.game = game
+        self.folder = folder
+        self.rhythm = rhythm
+        self.watcher = watcher or Watcher()
+        self._terms: list[Terms] = []
+        self._seconds = 0.0
+        self._score = float("-inf")
+
+    def go(self, changed: bool = False) -> bool:
+        """Go on from the last checkpoint, if any, to the end; False if Ctrl-C came first.
+
+        On Ctrl-C the step under way is finished and a checkpoint written. `changed` lets settings or
+        data differ from those of the checkpoint.
+        """
+        game = self.game
+        if found := self.folder.checkpoints():
+            game.load(found[-1], changed)
+        if parallel.rank() == 0:
+            self.folder.forget_after(game.steps_done)
+        saved = validated = time.monotonic()
+        with _interruptible() as interrupted:
+            while game.steps_done < game.config.steps:
+                if parallel.any_of(interrupted(), game.device):
+                    break
+                self._step()
+                if parallel.rank() > 0:
+                    continue
+                if time.monotonic() - validated > self.rhythm.validation:
+                    self._validate()
+                    validated = time.monotonic()
+                if time.monotonic() - saved > self.rhythm.checkpoint:
+                    self._save()
+                    saved = time.monotonic()
+            finished = game.steps_done >= game.config.steps
+            if parallel.rank() == 0:
+                if finished:
+                    self._validate()
+                self._save()
+        return finished
+
+    def _step(self) -> None:
+        begin = time.monotonic()
+        self._terms.append(self.game.step())
+        seconds = time.monotonic() - begin
+        self._seconds += seconds
+        self.watcher.on_step(self.game.steps_done, self._terms[-1], seconds)
+        for sentence in self.game.health.take_news():
+            self._tell({"step": self.game.steps_done, "news": sentence})
+        if self.game.steps_done % self.rhythm.metrics_every == 0:
+            means = {name: round(value, 5) for name, value in _mean(self._terms).items()}
+            pace = round(self._seconds / len(self._terms), 4)
+            self._tell({"step": self.game.steps_done, "seconds_per_step": pace, **means})
+            self._terms, self._seconds = [], 0.0
+
+    def _tell(self, record: dict[str, object]) -> None:
+        if parallel.rank() == 0:
+            self.folder.log(record)
+            self.watcher.on_record(record)
+            if "news" in record:
+                self.watcher.on_news(str(record["news"]))
+
+    def _validate(self) -> None:
+        """Samples, table and vital signs; and the checkpoint of this moment, if none was better."""
+        step, validation = self.game.steps_done, self.game.validate()
+        self.folder.save_samples(step, validation)
+        table = {s: {c: round(v, 4) for c, v in row.items()} for s, row in validation.table.items()}
+        vitals = {name: round(value, 4) for name, value in validation.vitals.items()}
+        self._tell({"step": step, "score": round(validation.score, 4), "table": table, "vitals": vitals})
+        self.game.health.judge(step, validation.vitals)
+        for sentence in self.game.health.take_news():
+            self._tell({"step": step, "news": sentence})
+        self.folder.keep_best(self.game, validation.score)
+        self._score = validation.score
+
+    def last_score(self) -> float:
+        """That of the last validation in this process."""
+        return self._score
+
+    def _save(self) -> None:
+        self.folder.save(self.game)
+        self.watcher.on_checkpoint()
 
 
 def _mean(records: list[Terms]) -> Terms:
@@ -121,59 +256,3 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def sample_sheet(trainer: Trainer, count: int = 5) -> Tensor:
-    """Photographs on the left, then one column per style, painted by the EMA network."""
-    step = max(1, len(trainer.photos) // count)
-    photos = [_square(trainer.photos, i * step) for i in range(min(count, len(trainer.photos)))]
-    columns = [torch.cat(photos, dim=1)]
-    with torch.no_grad(), trainer.autocast():
-        for members in trainer.library.members.values():
-            vector = trainer.library.mean_vector(members).to(trainer.device)
-            painted = [trainer.ema(photo[None].to(trainer.device), vector)[0][0].cpu() for photo in photos]
-            columns.append(torch.cat(painted, dim=1))
-    return torch.cat(columns, dim=2)
-
-
-def _square(pictures: PictureSet, index: int) -> Tensor:
-    return centre_crop(to_float(pictures[index]), SAMPLE_SIZE)
-
-
-def export(
-    trainer: Trainer, folder: Path, cards: Mapping[str, StyleCard], alone: str | None = None
-) -> list[Path]:
-    """Write what the run learned: a base and a style file per group.
-
-    With `alone`, only the style of that name is written, carrying its networks. Every named style's
-    code is the code of the mean statistics of its works.
-    """
-    base = Base(trainer.ema.generator, trainer.ema.encoder, "")
-    written = []
-    if alone is None:
-        written.append(folder / "base.safetensors")
-        save_base(written[0], base)
-    (folder / "styles").mkdir(parents=True, exist_ok=True)
-    for group, members in trainer.library.members.items():
-        if alone is not None and group == PHOTOGRAPH:
-            continue
-        name = alone or group
-        with torch.no_grad():
-            moments = trainer.library.mean_vector(members)
-            code = base.encoder(moments.to(trainer.device))
-        card = cards.get(group, StyleCard(name))
-        style = Style(code, card, base.identity, base if alone else None, moments)
-        written.append(folder / "styles" / f"{name}.safetensors")
-        save_style(written[-1], style)
-    return written
-
-
-def export_style(trainer: Trainer, folder: Path, card: StyleCard, base: Base) -> list[Path]:
-    """Write the one style that a `StylePainter` learned on top of a base."""
-    assert isinstance(trainer.ema, StylePainter)
-    path = folder / "styles" / f"{card.name}.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    (members,) = trainer.library.members.values()
-    moments = trainer.library.mean_vector(members)
-    save_style(path, Style(trainer.ema.style_code(), card, base.identity, moments=moments))
-    return [path]

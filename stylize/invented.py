@@ -16,18 +16,26 @@ class InventedPictures(PictureSet):
     photographs, though nothing in them can be recognised.
     """
 
-    def __init__(self, count: int = 64, side: int = 384) -> None:
+    def __init__(self, count: int = 64, side: int = 384, first: int = 0) -> None:
+        """`count` of them, from number `first` on."""
         self.paths = []
         self.side = side
         self._count = count
+        self._first = first
         self._decoded: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
         return self._count
 
+    def digest(self) -> str:
+        """Depends on their number and size alone."""
+        return f"invented {self._first} {self._count} {self.side}"
+
     def __getitem__(self, index: int) -> Tensor:
         if index not in self._decoded:
-            self._decoded[index] = torch.from_numpy(dead_leaves(index, self.side)).permute(2, 0, 1)
+            self._decoded[index] = torch.from_numpy(dead_leaves(self._first + index, self.side)).permute(
+                2, 0, 1
+            )
         return self._decoded[index]
 
 

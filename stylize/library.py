@@ -68,12 +68,12 @@ class StyleLibrary:
         for name, pictures in groups.items():
             self.members[name] = range(len(self._owner), len(self._owner) + len(pictures))
             self._owner += [(name, index) for index in range(len(pictures))]
-        digest = self._digest(encoder_network, loss_network)
-        known = _read_cache(cache, digest)
+        self.digest = self._digest(encoder_network, loss_network)
+        known = _read_cache(cache, self.digest)
         if known is None:
             known = self._look_at_works(encoder_network, loss_network)
             if cache is not None:
-                _write_cache(cache, digest, *known)
+                _write_cache(cache, self.digest, *known)
         self.vectors, self.statistics, self.grey_statistics = known
 
     def _look_at_works(self, encoder_network: CompactVGG, loss_network: LossNetwork) -> Seen:

@@ -3,7 +3,7 @@
 Pictures are (N, 3, H, W) in [0, 1]; features (N, C, H, W); every loss is a scalar in fp32.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +42,24 @@ def adversarial_loss(fake: Tensor, form: AdversarialForm = "hinge") -> Tensor:
     if form == "lsgan":
         return (fake - 1).square().mean()
     raise ValueError(f"unknown adversarial form {form!r}: use hinge, bce or lsgan")
+
+
+def accuracies(scores: Sequence[tuple[Tensor, Tensor]], form: AdversarialForm = "hinge") -> dict[str, float]:
+    """Shares of (real, fake) score maps that are on the right side: `accuracy_real`, `accuracy_fake`."""
+    border = 0.5 if form == "lsgan" else 0.0
+    right = [[(r > border).float().mean(), (f < border).float().mean()] for r, f in scores]
+    real, fake = torch.tensor(right).mean(0).tolist()
+    return {"accuracy_real": real, "accuracy_fake": fake}
+
+
+def r1_penalty(score: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
+    """E |grad_x D(x)|^2 / 2 at real pictures: keeps the discriminator from growing steep around them.
+
+    Mescheder et al., 2018 (arXiv:1801.04406). `score` maps (N, 3, H, W) to (N,).
+    """
+    real = real.detach().float().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(score(real).sum(), real, create_graph=True)
+    return gradient.square().sum(dim=(1, 2, 3)).mean() / 2
 
 
 def content_loss(output: Tensor, content: Tensor) -> Tensor:

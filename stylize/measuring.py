@@ -9,15 +9,10 @@ from multiprocessing import get_context
 
 import torch
 
-from stylize.devices import choose_device, choose_dtype
+from stylize.devices import choose_device, choose_dtype, peak_memory
 from stylize.errors import StylizeError
 from stylize.styles import perceptual_network, resolve_style
 from stylize.stylizer import Stylizer
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +54,7 @@ def _measure(device: str, dtype: str, width: int, height: int, tile: int | None,
     """Paint noise `rounds` times, after once to warm up."""
     place = choose_device(device)
     precision = choose_dtype(dtype, place)
-    before = _peak(place)
+    before = peak_memory(place)
     style = resolve_style("ink-wash")
     stylizer = Stylizer(style.base, perceptual_network, place, precision, tile)
     picture = torch.randint(256, (height, width, 3), dtype=torch.uint8).permute(2, 0, 1)
@@ -68,21 +63,7 @@ def _measure(device: str, dtype: str, width: int, height: int, tile: int | None,
         started = time.perf_counter()
         stylizer.paint(picture, style.code)  # the result is on the CPU: nothing is left under way
         seconds.append(time.perf_counter() - started)
-    after = _peak(place)
+    after = peak_memory(place)
     memory = None if before is None or after is None else after - before
     name = str(precision).removeprefix("torch.")
     return Measurement(device, name, width, height, statistics.median(seconds[1:]), memory)
-
-
-def _peak(place: torch.device) -> int | None:
-    """The most bytes that were ever in use."""
-    if place.type == "cuda":
-        return torch.cuda.max_memory_allocated(place)
-    if resource is None or place.type != "cpu":
-        return None
-    kibibytes_or_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kibibytes_or_bytes * (1 if _IN_BYTES else 1024)
-
-
-_IN_BYTES = hasattr(torch.backends, "mps") and torch.backends.mps.is_built()
-"""macOS counts the peak in bytes, Linux in kibibytes."""

@@ -1,31 +1,42 @@
 """From the wishes of `stylize train` to a trained style: data, networks, run, files."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
 
 import torch
 from safetensors.torch import load_file
 
-from stylize import bundled
+from stylize import __version__, bundled, parallel
 from stylize.cards import StyleCard, read_cards
 from stylize.config import GeneratorConfig, TrainConfig
 from stylize.dataset import PictureSet
-from stylize.devices import choose_device, choose_dtype
+from stylize.devices import choose_device, choose_dtype, peak_memory
 from stylize.encoder import REFERENCE_SIDE
 from stylize.errors import UsageError, WeightsError
-from stylize.fitting import RunFolder, export, export_style, fit
+from stylize.exporting import export, export_style, install
+from stylize.fitting import Rhythm, Run, RunFolder, Watcher
+from stylize.images import to_image
 from stylize.invented import InventedPictures
 from stylize.library import PHOTOGRAPH, StyleLibrary
 from stylize.model import Base, load_base, load_perceptual
 from stylize.painters import Painter, StylePainter
 from stylize.paths import find_pictures
 from stylize.perceptual import VGG19, LossNetwork
+from stylize.run_report import write_run_report
 from stylize.selection import select_works
-from stylize.training import Terms, Trainer
+from stylize.settings import write_settings
+from stylize.sheets import write_sheet
+from stylize.tensors import to_uint8
+from stylize.training import Trainer
+from stylize.validation import Validation
 
 _PHOTOGRAPHS_AS_STYLE = 200
 """So many photographs describe the style *photograph*."""
+
+_MEASURED_STEPS = 3
 
 
 @dataclass(frozen=True)
@@ -46,44 +57,163 @@ class Plan:
     cards: Path | None = None
     device: str = "auto"
     dtype: str = "auto"
+    rhythm: Rhythm = Rhythm()
+    changed: bool = False
+    """Go on although settings or data are not those of the checkpoint."""
 
 
-def train(
-    plan: Plan, on_step: Callable[[int, Terms, float], None], on_note: Callable[[str], None]
-) -> tuple[bool, list[Path]]:
-    """Run the plan. Returns whether it was finished, and the files that it wrote.
+@dataclass(frozen=True)
+class Forecast:
+    """What a run would take on this machine, measured on a few steps."""
 
-    `on_note` is told a sentence for every work that is left out.
-    """
-    device = choose_device(plan.device)
-    groups = works_by_style(plan.works, plan.name, on_note)
-    photos = content_photos(plan.content, plan.hold_out) if plan.content else InventedPictures()
-    cards = read_cards(plan.cards) if plan.cards else {}
-    compact = load_perceptual(bundled.perceptual_path()).to(device).to(memory_format=torch.channels_last)
-    losses_from = LossNetwork(compact, load_vgg(plan.perceptual)).requires_grad_(False).to(device)
-    run = RunFolder(plan.folder)
-    if len(groups) > 1 and plan.quick:
-        raise UsageError("Several folders make several styles, which --quick cannot learn; use --full.")
-    alone = None if len(groups) > 1 else plan.name
-    if not plan.quick:
-        some = photos.paths[:: max(1, len(photos) // _PHOTOGRAPHS_AS_STYLE)]
-        groups |= {PHOTOGRAPH: PictureSet(some, side=photos.side)} if some else {}
-    library = StyleLibrary(
-        groups, compact, losses_from, cache=run.path / "works.safetensors", together=plan.quick
-    )
-    start = None if plan.from_scratch else load_base(bundled.base_path())
-    painter = _painter(plan, start, library)
-    dtype = choose_dtype(plan.dtype, device)
-    trainer = Trainer(plan.config, painter, photos, library, compact, losses_from, device, dtype)
+    styles: dict[str, int]
+    """Style -> number of works."""
+    photographs: int
+    steps: int
+    seconds_per_step: float
+    memory: int | None
+    """Bytes, as in `devices.peak_memory`."""
 
-    def write() -> list[Path]:
+
+class Studio:
+    """A plan with its data and networks: ready to train, or to say how long that would take."""
+
+    def __init__(self, plan: Plan, cache: Path, on_note: Callable[[str], None]) -> None:
+        """`cache` keeps what was seen in the works; `on_note` hears of works that are left out."""
+        self.plan = plan
+        device = parallel.local_device(choose_device(plan.device))
+        groups = works_by_style(plan.works, plan.name, on_note)
+        if len(groups) > 1 and plan.quick:
+            raise UsageError("Several folders make several styles, which --quick cannot learn; use --full.")
+        self.alone = None if len(groups) > 1 else plan.name
+        self.photos, unseen = content_photos(plan.content, plan.hold_out)
+        self.notes = warnings(groups, self.photos, plan.config.size)
+        self.cards = read_cards(plan.cards) if plan.cards else {}
+        compact = load_perceptual(bundled.perceptual_path()).to(device).to(memory_format=torch.channels_last)
+        losses_from = LossNetwork(compact, load_vgg(plan.perceptual)).requires_grad_(False).to(device)
+        if not plan.quick:
+            some = self.photos.paths[:: max(1, len(self.photos) // _PHOTOGRAPHS_AS_STYLE)]
+            groups |= {PHOTOGRAPH: PictureSet(some, side=self.photos.side)} if some else {}
+        with parallel.first_alone():
+            library = StyleLibrary(groups, compact, losses_from, cache=cache, together=plan.quick)
+        self.start = None if plan.from_scratch else load_base(bundled.base_path())
+        painter = _painter(plan, self.start, library)
+        dtype = choose_dtype(plan.dtype, device)
+        self.trainer = Trainer(
+            plan.config, painter, self.photos, library, compact, losses_from, device, dtype, unseen
+        )
+
+    def write(self, validation: Validation | None) -> list[Path]:
         """The styles as they are now: a run can be looked at while it goes on."""
-        if plan.quick and start is not None:
-            return export_style(trainer, plan.folder, cards.get(plan.name, StyleCard(plan.name)), start)
-        return export(trainer, plan.folder, cards, alone)
+        table = validation.table if validation else {}
+        plan = self.plan
+        if plan.quick and self.start is not None:
+            card = self.cards.get(plan.name, StyleCard(plan.name))
+            return export_style(self.trainer, plan.folder, card, self.start, table)
+        return export(self.trainer, plan.folder, self.cards, table, self.alone)
 
-    finished = fit(trainer, run, on_step=on_step, on_checkpoint=write)
-    return finished, write()
+    def data(self) -> list[str]:
+        """Sentences about what is learnt from."""
+        members = self.trainer.library.members
+        styles = ", ".join(f"{name} ({len(works)} works)" for name, works in members.items())
+        return [f"Styles: {styles}.", f"Photographs: {len(self.photos)}.", *self.notes]
+
+
+def train(plan: Plan, watcher: Watcher, on_note: Callable[[str], None]) -> tuple[bool, list[Path]]:
+    """Run the plan. Returns whether it was finished, and the style files and others that it wrote.
+
+    `on_note` is told a sentence for every work that is left out, and other things to know.
+    """
+    with parallel.joined():
+        folder = RunFolder(plan.folder)
+        if parallel.rank() > 0:
+            studio = Studio(plan, folder.path / "works.safetensors", lambda note: None)
+            return Run(studio.trainer, folder, plan.rhythm).go(plan.changed), []
+        with folder.locked():
+            return _train(plan, folder, watcher, on_note)
+
+
+def _train(
+    plan: Plan, folder: RunFolder, watcher: Watcher, on_note: Callable[[str], None]
+) -> tuple[bool, list[Path]]:
+    """The part of the process that writes."""
+    left_out: list[str] = []
+
+    def note(sentence: str) -> None:
+        left_out.append(sentence)
+        on_note(sentence)
+
+    studio = Studio(plan, folder.path / "works.safetensors", note)
+    for sentence in studio.notes:
+        on_note(sentence)
+
+    def write() -> None:
+        studio.write(None)
+        write_run_report(plan.folder, plan.name, [*studio.data(), *left_out])
+
+    run = Run(studio.trainer, folder, plan.rhythm, replace(watcher, on_checkpoint=write))
+    save_plan(plan, folder)
+    finished = run.go(plan.changed)
+    if not finished:
+        return False, studio.write(None)
+    if folder.best_score() > run.last_score() + 0.01:
+        studio.trainer.load(folder.best, changed=True)
+        on_note(f"Step {studio.trainer.steps_done} was better than the last one and is what is kept.")
+    return True, _finish(studio, folder)
+
+
+def _finish(studio: Studio, folder: RunFolder) -> list[Path]:
+    """Style files with their cards in full, the contact sheet, and copies that are found by name."""
+    validation = studio.trainer.validate()
+    written = studio.write(validation)
+    write_sheet(to_image(to_uint8(validation.sheet)), folder.path / "sheet.png")
+    if studio.alone:
+        written += [install(path) for path in written if path.parent.name == "styles"]
+    return [*written, folder.path / "sheet.png", folder.path / "report.html"]
+
+
+def forecast(plan: Plan, on_note: Callable[[str], None]) -> Forecast:
+    """Measure a few steps of the plan, and leave nothing behind."""
+    with TemporaryDirectory() as place:
+        studio = Studio(plan, Path(place) / "works.safetensors", on_note)
+        studio.trainer.step()
+        begin = perf_counter()
+        for _ in range(_MEASURED_STEPS):
+            studio.trainer.step()
+        seconds = (perf_counter() - begin) / _MEASURED_STEPS
+        styles = {name: len(works) for name, works in studio.trainer.library.members.items()}
+        memory = peak_memory(studio.trainer.device)
+    return Forecast(styles, len(studio.photos), plan.config.steps, seconds, memory)
+
+
+def save_plan(plan: Plan, folder: RunFolder) -> None:
+    """Write the settings of a run in full, so that it can be understood, and done again."""
+    run = {
+        "stylize": __version__, "torch": torch.__version__, "name": plan.name,
+        "works": [str(path) for path in plan.works], "content": str(plan.content or "invented pictures"),
+        "quick": plan.quick, "from_scratch": plan.from_scratch, "perceptual": plan.perceptual,
+        "hold_out": plan.hold_out, "device": plan.device, "dtype": plan.dtype, "processes": parallel.count(),
+    }  # fmt: skip
+    write_settings(folder.config, {"run": run, "train": plan.config, "generator": plan.generator})
+
+
+def warnings(groups: dict[str, PictureSet], photos: PictureSet, size: int) -> list[str]:
+    """What may spoil the run and can be known before it: sentences."""
+    found = []
+    for name, works in groups.items():
+        small = [path.name for i, path in enumerate(works.paths) if min(works[i].shape[1:]) < size]
+        if small:
+            found.append(
+                f"{len(small)} of {len(works)} works of {name} are smaller than the crop of {size} pixels "
+                f"and are enlarged ({small[0]}{', ...' if len(small) > 1 else ''}); larger "
+                "scans teach finer strokes."
+            )
+        if set(works.paths) & set(photos.paths):
+            raise UsageError(
+                f"Some works of {name} are among the photographs of --content: a style cannot be learnt from "
+                "its own photographs; give different folders."
+            )
+    return found
 
 
 def _painter(plan: Plan, start: Base | None, library: StyleLibrary) -> Painter | StylePainter:
@@ -131,10 +261,16 @@ def _style_of(work: Path) -> str:
     return folder.resolve().name if folder == work else str(work).split("=", 1)[0]
 
 
-def content_photos(folder: Path, hold_out: int) -> PictureSet:
-    """The photographs to train on, every `hold_out`-th left out."""
+def content_photos(folder: Path | None, hold_out: int) -> tuple[PictureSet, PictureSet | None]:
+    """The photographs to train on, and every `hold_out`-th, left out; invented ones without a folder."""
+    if folder is None:
+        return InventedPictures(), InventedPictures(8, first=10_000)
     paths = find_pictures([folder])
-    return PictureSet([p for i, p in enumerate(paths) if not hold_out or i % hold_out], side=384)
+    seen = [path for i, path in enumerate(paths) if not hold_out or i % hold_out]
+    unseen = [path for i, path in enumerate(paths) if hold_out and i % hold_out == 0]
+    if not seen:
+        seen = unseen
+    return PictureSet(seen, side=384), PictureSet(unseen, side=384) if unseen else None
 
 
 def load_vgg(choice: str) -> VGG19 | None:

@@ -24,9 +24,10 @@ def run(tmp_path: Path) -> Run:
         *arguments: object, stdin: bytes | None = None, **env: str
     ) -> subprocess.CompletedProcess[bytes]:
         command = [sys.executable, "-m", "stylize", *map(str, arguments)]
+        settings = {"COLUMNS": "100", "NO_COLOR": "1", "STYLIZE_HOME": str(tmp_path / "home")}
         return subprocess.run(
             command, input=stdin, capture_output=True, cwd=tmp_path, timeout=120,
-            env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1", **env},
+            env={**os.environ, **settings, **env},
         )  # fmt: skip
 
     return call

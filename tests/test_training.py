@@ -1,6 +1,7 @@
 """Training on tiny networks: it learns, it resumes exactly, it writes what it should."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from stylize import bundled
 from stylize.config import QUICK, GeneratorConfig, LossWeights, TrainConfig
 from stylize.dataset import PictureSet
 from stylize.errors import StylizeError
-from stylize.fitting import RunFolder, fit
+from stylize.fitting import Run as TrainingRun
+from stylize.fitting import RunFolder
 from stylize.invented import InventedPictures
 from stylize.library import PHOTOGRAPH, StyleLibrary
 from stylize.model import fits, load_base, load_perceptual, load_style
 from stylize.painters import Painter, StylePainter
 from stylize.perceptual import CompactVGG, LossNetwork
+from stylize.run_report import write_run_report
 from stylize.selection import select_works
 from stylize.training import Trainer
 
@@ -52,7 +55,8 @@ def test_every_term_takes_part(library: StyleLibrary) -> None:
     for _ in range(6):
         terms |= run.step()
     assert set(terms) == {
-        "content", "style", "tone", "edge", "tv", "identity", "adversarial", "cycle", "discriminator",
+        "content", "style", "tone", "edge", "tv", "identity", "adversarial", "cycle", "gradient",
+        "discriminator", "discriminator_gradient", "accuracy_real", "accuracy_fake",
     }  # fmt: skip
 
 
@@ -90,17 +94,30 @@ def test_a_checkpoint_of_other_networks_is_refused(library: StyleLibrary, tmp_pa
 def test_a_step_that_is_not_finite_is_left_out(library: StyleLibrary) -> None:
     run = trainer(library)
     before = {k: v.clone() for k, v in run.painter.named_parameters()}
-    loss = sum(p.sum() for p in run.painter.parameters()) * torch.nan
-    run._update(run.generator_adam, run.scalers[0], loss, run.painter)
+    player = run.players["painter"]
+    player.begin(1.0)
+    player.add(torch.stack([p.sum() for p in run.painter.parameters()]).sum() * torch.nan)
+    assert not math.isfinite(player.end())
     assert all(torch.equal(before[k], v) for k, v in run.painter.named_parameters())
 
 
-def test_a_run_writes_metrics_samples_and_a_checkpoint(library: StyleLibrary, tmp_path: Path) -> None:
+def test_a_run_explains_itself(library: StyleLibrary, tmp_path: Path) -> None:
     run = trainer(library, TrainConfig(steps=20, batch=1, size=64))
-    assert fit(run, RunFolder(tmp_path))
-    assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])["step"] == 20
+    folder = RunFolder(tmp_path)
+    assert TrainingRun(run, folder).go()
+    records = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    assert records[0]["step"] == 20
+    validation = next(record for record in records if "table" in record)
+    assert set(validation["table"]) == {"a", "b", PHOTOGRAPH}
+    assert set(validation["vitals"]) == {"variety", "style_variety", "change"}
     assert (tmp_path / "samples/000020.png").exists()
-    assert (tmp_path / "checkpoint.safetensors").exists()
+    assert folder.checkpoints()[-1].name == "0000020.safetensors"
+    assert folder.best.exists()
+    page = write_run_report(tmp_path, "a run", ["Three works."]).read_text()
+    assert "polyline" in page
+    assert "data:image/jpeg" in page
+    assert "Three works." in page
+    assert "http" not in page
 
 
 def test_draws_are_even_over_styles(library: StyleLibrary) -> None:

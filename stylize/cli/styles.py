@@ -29,8 +29,8 @@ def styles(context: typer.Context, as_json: JsonOption = False) -> None:
 
 @app.command("list")
 def list_styles(as_json: JsonOption = False) -> None:
-    """List the bundled styles, a line each."""
-    cards = [read_card(path) for path in bundled.style_paths().values()]
+    """List the bundled styles and your own, a line each."""
+    cards = [read_card(path) for path in bundled.known_styles().values()]
     if as_json:
         typer.echo(json.dumps([asdict(card) for card in cards], ensure_ascii=False, indent=2))
         return

@@ -1,23 +1,27 @@
 """`stylize train`: learn styles from works."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from stylize import settings
+from stylize.cli.live import LiveView
 from stylize.cli.options import DeviceOption, DtypeOption, QuietOption
 from stylize.config import QUICK, AdversarialForm, GeneratorConfig, TrainConfig
-from stylize.console import progress, talk
+from stylize.console import talk
 from stylize.errors import ExitCode, UsageError
 
 _FULL = TrainConfig()
 _MOST_WORKS_QUICK = 20
+_DATA, _LOSSES, _RUN = "Data", "Losses", "Run"
 
 
 def _weight(what: str, name: str) -> typer.models.OptionInfo:
-    shown = f"[{getattr(_FULL.weights, name)}; quick: {getattr(QUICK.weights, name)}]"
-    return typer.Option(help=f"Weight of the {what}. {shown.replace('[', '(').replace(']', ')')}")
+    shown = f"({getattr(_FULL.weights, name)}; quick: {getattr(QUICK.weights, name)})"
+    return typer.Option(help=f"Weight of the {what}. {shown}", rich_help_panel=_LOSSES)
 
 
 def train(
@@ -38,17 +42,26 @@ def train(
             f"Default: quick for up to {_MOST_WORKS_QUICK} works.",
         ),
     ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help=f"Weights that suit a kind of work: {', '.join(settings.PRESETS)}; or quick."),
+    ] = None,
+    config_file: Annotated[
+        Path | None, typer.Option("--config", help="TOML file of settings, such as a run's config.toml.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Any setting by name: style=8, λ_tv=4, ema=0.99 ...")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Run folder; by default runs/NAME.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Say what it would take on this machine; write nothing.")
+    ] = False,
     steps: Annotated[
         int | None,
         typer.Option(min=1, help=f"Steps in all. ({_FULL.steps}; quick: {QUICK.steps})"),
     ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", "-b", min=1, help="Pictures per step.")
-    ] = None,
-    size: Annotated[int, typer.Option(min=64, help="Side of the training crops in pixels.")] = _FULL.size,
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Start from random weights, not from the bundled base.")
     ] = False,
@@ -58,6 +71,42 @@ def train(
     perceptual: Annotated[
         str, typer.Option(help="Loss network: bundled, or a VGG19 safetensors file in torchvision's naming.")
     ] = "bundled",
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch-size", "-b", min=1, help="Pictures per batch.", rich_help_panel=_DATA),
+    ] = None,
+    accumulate: Annotated[
+        int | None, typer.Option(min=1, help="Batches per step, if memory is short.", rich_help_panel=_DATA)
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(min=64, help=f"Side of the crops in pixels. ({_FULL.size})", rich_help_panel=_DATA),
+    ] = None,
+    zoom: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            help="Crops cover so many times their size of a photograph. (0.5 2)", rich_help_panel=_DATA
+        ),
+    ] = None,
+    rotate: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=180, help="Turn photographs by up to so many degrees. (0)", rich_help_panel=_DATA
+        ),
+    ] = None,
+    flip: Annotated[
+        bool | None,
+        typer.Option("--flip/--no-flip", help="Mirror half of the crops. (flip)", rich_help_panel=_DATA),
+    ] = None,
+    hold_out: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Leave out every N-th photograph for judging; 0 uses all.", rich_help_panel=_DATA
+        ),
+    ] = 20,
+    cards: Annotated[
+        Path | None, typer.Option(help="TOML file with a style card per style.", rich_help_panel=_DATA)
+    ] = None,
     adversarial: Annotated[float | None, _weight("adversarial loss", "adversarial")] = None,
     content_weight: Annotated[float | None, _weight("content loss", "content")] = None,
     style: Annotated[float | None, _weight("style loss", "style")] = None,
@@ -66,15 +115,35 @@ def train(
     identity: Annotated[float | None, _weight("identity loss", "identity")] = None,
     tone: Annotated[float | None, _weight("tone loss", "tone")] = None,
     edge: Annotated[float | None, _weight("edge loss", "edge")] = None,
-    form: Annotated[AdversarialForm, typer.Option(help="Form of the adversarial loss.")] = "hinge",
-    rate: Annotated[float | None, typer.Option(help="Learning rate of the generator.")] = None,
-    hold_out: Annotated[
-        int, typer.Option(min=0, help="Leave out every N-th photograph for judging; 0 uses all.")
-    ] = 20,
-    cards: Annotated[Path | None, typer.Option(help="TOML file with a style card per style.")] = None,
-    seed: Annotated[int, typer.Option()] = 0,
+    form: Annotated[
+        AdversarialForm | None,
+        typer.Option(
+            help=f"Form of the adversarial loss. ({_FULL.adversarial_form})", rich_help_panel=_LOSSES
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Learning rate of the generator.", rich_help_panel=_LOSSES)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Start of all chance. (0)", rich_help_panel=_RUN)] = None,
+    changed: Annotated[
+        bool,
+        typer.Option(
+            "--changed",
+            help="Go on with a run although its settings or data are others now.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
+    every: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Seconds between checkpoints; samples come at 5/3 of that.", rich_help_panel=_RUN
+        ),
+    ] = 180,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write the metrics to stdout, a line each.", rich_help_panel=_RUN)
+    ] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Learn a style from one painting or a folder of works.
@@ -84,54 +153,83 @@ def train(
 
     [bold]Example:[/bold] stylize train grandma/ --content photos/ --name grandma
     """
+    if preset == "quick":
+        quick, preset = True, None
     if quick is None:
         quick = not from_scratch and _is_small(works)
     if quick and from_scratch:
         raise UsageError("--quick builds on the bundled base; leave out --from-scratch.")
     if width != GeneratorConfig().half_width and not from_scratch:
         raise UsageError("--width sets the shape of a new network; add --from-scratch.")
-    default = QUICK if quick else _FULL
-    chosen = {
+    options = {
+        "steps": steps, "batch": batch_size, "accumulate": accumulate, "size": size, "zoom": zoom,
+        "rotate": rotate, "flip": flip, "generator_rate": rate, "adversarial_form": form, "seed": seed,
         "adversarial": adversarial, "content": content_weight, "style": style, "tv": tv, "cycle": cycle,
         "identity": identity, "tone": tone, "edge": edge,
     }  # fmt: skip
-    weights = replace(default.weights, **{k: v for k, v in chosen.items() if v is not None})
-    config = replace(
-        default,
-        steps=steps or default.steps,
-        batch=batch_size or default.batch,
-        size=size // 16 * 16,
-        generator_rate=rate or default.generator_rate,
-        adversarial_form=form,
-        seed=seed,
-        weights=weights,
-        # The base has its styles already; starting without them would only lose them.
-        style_ramp=default.style_ramp if from_scratch else 0,
-    )
+    config = _config(quick, from_scratch, preset, config_file, options, set_ or [])
     if content is None and not quiet:
         talk.print("Training on invented pictures; photographs like yours, with --content, make it better.")
     from stylize import studio  # torch comes with it
+    from stylize.fitting import Rhythm
 
     plan = studio.Plan(
         works=works, content=content, name=name, folder=output or Path("runs") / name, config=config,
         generator=GeneratorConfig(half_width=width, quarter_width=2 * width, eighth_width=4 * width),
         quick=quick, from_scratch=from_scratch, perceptual=perceptual, hold_out=hold_out, cards=cards,
-        device=device, dtype=dtype,
+        device=device, dtype=dtype, rhythm=Rhythm(every, every * 5 / 3), changed=changed,
     )  # fmt: skip
-    with progress(quiet) as bar:
-        task = bar.add_task("Reading the works", total=None, note="")
-
-        def show(step: int, terms: dict[str, float], seconds: float) -> None:
-            note = " ".join(f"{key} {value:.2f}" for key, value in terms.items())
-            bar.update(task, description="Training", total=config.steps, completed=step, note=note)
-
-        finished, written = studio.train(plan, show, lambda note: talk.print(note, markup=False))
+    if dry_run:
+        _print_forecast(studio.forecast(plan, _note), plan.config, as_json)
+        return
+    with LiveView(config.steps, config.batch * config.accumulate, quiet, as_json) as view:
+        finished, written = studio.train(plan, view.watcher(), _note)
     if not finished:
         talk.print(f"Stopped; run the same command again to go on. The run is in {plan.folder}.")
         raise typer.Exit(ExitCode.INTERRUPTED)
-    if not quiet:
-        paths = [path for path in written if path.parent.name == "styles"]
-        talk.print(f"Paint with: stylize apply photo.jpg --style {paths[0]}")
+    if not quiet and written:
+        several = [path for path in written if path.parent.name == "styles"]
+        talk.print(f"Paint with: stylize apply photo.jpg --style {name if len(several) == 2 else several[0]}")
+        talk.print(f"Look at {plan.folder / 'sheet.png'} and {plan.folder / 'report.html'}.", markup=False)
+
+
+def _config(
+    quick: bool, from_scratch: bool, preset: str | None, file: Path | None, options: dict[str, Any],
+    texts: list[str],
+) -> TrainConfig:  # fmt: skip
+    """The settings of the run: defaults, then preset, file, options and --set, each over those before."""
+    # The base has its styles already; starting without them would only lose them.
+    config = QUICK if quick else replace(_FULL, style_ramp=_FULL.style_ramp if from_scratch else 0)
+    if preset:
+        config = settings.preset(preset, config)
+    if file:
+        config = settings.changed(config, settings.read_settings(file, "train"), str(file))
+    config = settings.changed(config, {k: v for k, v in options.items() if v is not None}, "the options")
+    config = settings.changed(config, settings.assignments(texts), "--set")
+    if config.size < 64 or config.batch < 1 or config.steps < 1 or config.accumulate < 1:
+        raise UsageError("Crops of at least 64 pixels, and one step, batch and picture, are the least.")
+    return replace(config, size=config.size // 16 * 16)
+
+
+def _note(sentence: str) -> None:
+    talk.print(sentence, markup=False)
+
+
+def _print_forecast(forecast: Any, config: TrainConfig, as_json: bool) -> None:
+    """What a run would take."""
+    minutes = forecast.steps * forecast.seconds_per_step / 60
+    values = {
+        "styles": forecast.styles, "photographs": forecast.photographs, "steps": forecast.steps,
+        "pictures per step": config.batch * config.accumulate,
+        "seconds per step": round(forecast.seconds_per_step, 3), "minutes in all": round(minutes, 1),
+        "memory in MiB": forecast.memory and forecast.memory >> 20,
+    }  # fmt: skip
+    if as_json:
+        typer.echo(json.dumps(values))
+        return
+    for key, value in values.items():
+        shown = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else value
+        typer.echo(f"{key}: {shown}")
 
 
 def _is_small(works: list[Path]) -> bool:

@@ -1,0 +1,107 @@
+"""Settings of a training run as people give them: presets, TOML files, and single values by name."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tomli_w
+
+from stylize.errors import UsageError
+from stylize.files import atomic_path
+
+Settings = TypeVar("Settings", bound=Any)
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "paint": {"weights": {"style": 7.0, "tv": 6.0, "edge": 1.5}},
+    "ink": {"weights": {"tone": 4.0, "tv": 16.0, "edge": 1.5}},
+    "print": {"weights": {"tv": 18.0, "edge": 3.0, "content": 3.5}},
+}
+"""Brushwork and loud colour; voids, washes and few tones; flat colours and clear outlines."""
+
+_LAMBDAS = ("λ_", "lambda_")
+
+
+def preset(name: str, settings: Settings) -> Settings:
+    """Settings with those of a preset. UsageError for a name that there is not."""
+    if name not in PRESETS:
+        raise UsageError(f"There is no preset {name!r}; there are {', '.join(PRESETS)} and quick.")
+    return changed(settings, PRESETS[name], f"the preset {name}")
+
+
+def changed(settings: Settings, values: Mapping[str, Any], source: str) -> Settings:
+    """Settings with some of them changed; those inside `weights` may be nested or stand on their own.
+
+    UsageError, naming `source`, for a setting that there is not or a value of the wrong type.
+    """
+    for key, value in values.items():
+        settings = _with(settings, key, value, source)
+    return settings
+
+
+def _with(settings: Settings, key: str, value: Any, source: str) -> Settings:
+    known = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    if key in known:
+        now = known[key]
+        if is_dataclass(now):
+            if not isinstance(value, Mapping):
+                raise UsageError(f"In {source}, {key} is a table of settings; write for instance style = 8.")
+            return replace(settings, **{key: changed(now, value, source)})
+        return replace(settings, **{key: _typed(value, now, key, source)})
+    inner = next((k for k, v in known.items() if is_dataclass(v) and hasattr(v, key)), None)
+    if inner is None:
+        names = [f.name for v in (settings, *filter(is_dataclass, known.values())) for f in fields(v)]
+        raise UsageError(f"There is no setting {key!r} ({source}); there are {', '.join(sorted(names))}.")
+    return replace(settings, **{inner: changed(known[inner], {key: value}, source)})
+
+
+def _typed(value: Any, now: Any, key: str, source: str) -> Any:
+    """`value` as the type of the setting's value `now`."""
+    if isinstance(now, bool):
+        fits = isinstance(value, bool)
+    elif isinstance(now, float):
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+    elif isinstance(now, tuple):
+        fits = isinstance(value, Sequence) and len(value) == len(now)
+    else:
+        fits = isinstance(value, type(now)) and not isinstance(value, bool)
+    if not fits:
+        example = list(now) if isinstance(now, tuple) else now
+        raise UsageError(f"{value!r} is no value for {key} ({source}); write for instance {key}={example}.")
+    kind: Any = type(now)
+    return kind(value)
+
+
+def assignments(texts: Sequence[str]) -> dict[str, Any]:
+    """What --set was given: "style=8" or "λ_style=8" -> {"style": 8}. UsageError for anything else."""
+    values: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        for prefix in _LAMBDAS:
+            key = key.strip().removeprefix(prefix)
+        if not equals or not key:
+            raise UsageError(f"--set takes NAME=VALUE, such as style=8, not {text!r}.")
+        try:
+            values |= tomllib.loads(f"{key} = {value}")
+        except tomllib.TOMLDecodeError:
+            values[key] = value.strip()  # a word, such as lsgan
+    return values
+
+
+def read_settings(path: Path, table: str) -> dict[str, Any]:
+    """The settings in a TOML file, from its table of that name if it has one (as `config.toml` has)."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"Cannot read the settings in {path}: {error}.") from error
+    return values.get(table, {k: v for k, v in values.items() if not isinstance(v, dict) or k == "weights"})
+
+
+def write_settings(path: Path, tables: Mapping[str, Any]) -> None:
+    """Write dataclasses and dictionaries as the tables of a TOML file, atomically."""
+    plain = {
+        name: asdict(t) if is_dataclass(t) and not isinstance(t, type) else t for name, t in tables.items()
+    }
+    with atomic_path(path) as temporary:
+        temporary.write_text(tomli_w.dumps(plain), encoding="utf-8")
