@@ -102,8 +102,10 @@ QUICK = TrainConfig(
     batch=4,
     generator_rate=1e-2,
     ema=0.98,
-    style_ramp=0,
-    weights=LossWeights(adversarial=0, content=3, style=6, tv=3, cycle=0, identity=0, tone=2, edge=1.2),
+    style_ramp=0.0,
+    weights=LossWeights(
+        adversarial=0.0, content=3.0, style=6.0, tv=3.0, cycle=0.0, identity=0.0, tone=2.0, edge=1.2
+    ),
 )
 """For a single style on a base that stays as it is: few numbers to learn, so no game against a
 discriminator, and no way back to be kept open."""

@@ -152,7 +152,8 @@ class Run:
         self.watcher = watcher or Watcher()
         self._terms: list[Terms] = []
         self._seconds = 0.0
-        self._score = float("-inf")
+        self.validation: Validation | None = None
+        """The last one in this process."""
 
     def go(self, changed: bool = False) -> bool:
         """Go on from the last checkpoint, if any, to the end; False if Ctrl-C came first.
@@ -218,11 +219,7 @@ class Run:
         for sentence in self.game.health.take_news():
             self._tell({"step": step, "news": sentence})
         self.folder.keep_best(self.game, validation.score)
-        self._score = validation.score
-
-    def last_score(self) -> float:
-        """That of the last validation in this process."""
-        return self._score
+        self.validation = validation
 
     def _save(self) -> None:
         self.folder.save(self.game)

@@ -153,18 +153,18 @@ def _train(
 
     run = Run(studio.trainer, folder, plan.rhythm, replace(watcher, on_checkpoint=write))
     save_plan(plan, folder)
-    finished = run.go(plan.changed)
-    if not finished:
+    if not run.go(plan.changed):
         return False, studio.write(None)
-    if folder.best_score() > run.last_score() + 0.01:
+    assert run.validation is not None
+    if folder.best_score() > run.validation.score + 0.01:
         studio.trainer.load(folder.best, changed=True)
         on_note(f"Step {studio.trainer.steps_done} was better than the last one and is what is kept.")
-    return True, _finish(studio, folder)
+        return True, _finish(studio, folder, studio.trainer.validate())
+    return True, _finish(studio, folder, run.validation)
 
 
-def _finish(studio: Studio, folder: RunFolder) -> list[Path]:
+def _finish(studio: Studio, folder: RunFolder, validation: Validation) -> list[Path]:
     """Style files with their cards in full, the contact sheet, and copies that are found by name."""
-    validation = studio.trainer.validate()
     written = studio.write(validation)
     write_sheet(to_image(to_uint8(validation.sheet)), folder.path / "sheet.png")
     if studio.alone:

@@ -42,11 +42,17 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> StyleLibrary:
     return StyleLibrary({n: PictureSet(p) for n, p in paths.items()}, compact, LossNetwork(compact))
 
 
-def trainer(library: StyleLibrary, config: TrainConfig = CONFIG, shape: GeneratorConfig = TINY) -> Trainer:
+def trainer(
+    library: StyleLibrary,
+    config: TrainConfig = CONFIG,
+    shape: GeneratorConfig = TINY,
+    dtype: torch.dtype = torch.bfloat16,
+) -> Trainer:
     torch.manual_seed(1)
     compact = CompactVGG().requires_grad_(False)
     painter = Painter.from_scratch(shape, library.vectors)
-    return Trainer(config, painter, library.groups[PHOTOGRAPH], library, compact, LossNetwork(compact))
+    photos = library.groups[PHOTOGRAPH]
+    return Trainer(config, painter, photos, library, compact, LossNetwork(compact), dtype=dtype)
 
 
 def test_every_term_takes_part(library: StyleLibrary) -> None:
@@ -89,6 +95,37 @@ def test_a_checkpoint_of_other_networks_is_refused(library: StyleLibrary, tmp_pa
     other = trainer(library, shape=GeneratorConfig(4, 8, 16, 1, 1, 16, attention_width=8))
     with pytest.raises(StylizeError, match="another run folder"):
         other.load(tmp_path / "c.safetensors")
+
+
+def test_going_on_with_other_settings_must_be_meant(library: StyleLibrary, tmp_path: Path) -> None:
+    trainer(library).save(tmp_path / "c.safetensors")
+    other = trainer(library, replace(CONFIG, weights=LossWeights(style=3)))
+    with pytest.raises(StylizeError, match=r"style 6\.0 -> 3.*--changed"):
+        other.load(tmp_path / "c.safetensors")
+    other.load(tmp_path / "c.safetensors", changed=True)
+
+
+def test_accumulated_batches_make_the_step_of_one_large_batch(library: StyleLibrary) -> None:
+    config = TrainConfig(steps=2, batch=16, size=64, weights=LossWeights(adversarial=0))
+    states = []
+    for settings in (config, replace(config, batch=8, accumulate=2)):
+        run = trainer(library, settings, dtype=torch.float32)
+        run.step()
+        run.step()
+        states.append(run.painter.state_dict())
+    for name, tensor in states[0].items():
+        assert (tensor - states[1][name]).abs().max() < 2e-4, name
+
+
+def test_the_discriminator_may_take_more_turns(library: StyleLibrary) -> None:
+    weights = []
+    for turns in (1, 2):
+        run = trainer(library, replace(CONFIG, discriminator_steps=turns, adversarial_start=0.0, r1=1.0))
+        run.step()
+        adam = run.players["discriminator"].adam
+        assert next(iter(adam.state_dict()["state"].values()))["step"].item() == turns
+        weights.append(run.discriminator.fine.realism.weight.clone())
+    assert not torch.equal(*weights)
 
 
 def test_a_step_that_is_not_finite_is_left_out(library: StyleLibrary) -> None:

@@ -199,7 +199,7 @@ def _config(
 ) -> TrainConfig:  # fmt: skip
     """The settings of the run: defaults, then preset, file, options and --set, each over those before."""
     # The base has its styles already; starting without them would only lose them.
-    config = QUICK if quick else replace(_FULL, style_ramp=_FULL.style_ramp if from_scratch else 0)
+    config = QUICK if quick else replace(_FULL, style_ramp=_FULL.style_ramp if from_scratch else 0.0)
     if preset:
         config = settings.preset(preset, config)
     if file:

@@ -1,0 +1,274 @@
+"""The training studio as its users meet it: real runs, killed, resumed, shared, and misused."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Run, scene
+from safetensors.torch import load_file
+
+from stylize.config import QUICK, TrainConfig
+from stylize.errors import StylizeError, UsageError
+from stylize.health import MOST_SKIPPED, Health
+from stylize.settings import assignments, changed, preset, read_settings, write_settings
+
+TINY: list[object] = [
+    "--full", "--from-scratch", "--width", 8, "-b", 2, "--size", 64, "--hold-out", 0, "--dtype", "fp32",
+    "--device", "cpu", "--set", "adversarial_start=0.2", "--set", "cycle_every=2",
+]  # fmt: skip
+
+
+def pictures(folder: Path, count: int = 3, side: int = 80, seed: int = 0) -> Path:
+    folder.mkdir(parents=True)
+    for i in range(count):
+        scene(side, side, seed=seed + i).save(folder / f"{i}.png")
+    return folder
+
+
+def tensors_of_last(run_folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(sorted((run_folder / "checkpoints").glob("[0-9]*.safetensors"))[-1])
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def start(folder: Path, *arguments: object) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "stylize", *map(str, arguments)], cwd=folder, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env={**os.environ, "STYLIZE_HOME": "home"},
+    )  # fmt: skip
+
+
+# -- settings -----------------------------------------------------------------------------------------
+
+
+def test_settings_go_by_name_and_type(tmp_path: Path) -> None:
+    config = changed(TrainConfig(), assignments(["λ_style=8", "ema=0.9", "adversarial_form=lsgan"]), "x")
+    assert (config.weights.style, config.ema, config.adversarial_form) == (8.0, 0.9, "lsgan")
+    assert preset("ink", QUICK).weights.tone > QUICK.weights.tone
+    assert preset("ink", QUICK).weights.adversarial == QUICK.weights.adversarial
+    write_settings(tmp_path / "c.toml", {"train": config})
+    assert changed(TrainConfig(), read_settings(tmp_path / "c.toml", "train"), "c") == config
+    for wrong in ("nothing=1", "ema=yes", "steps=1.5", "batch=true", "=1", "style"):
+        with pytest.raises(UsageError):
+            changed(TrainConfig(), assignments([wrong]), "--set")
+    with pytest.raises(UsageError, match="paint"):
+        preset("crayon", QUICK)
+
+
+# -- health -------------------------------------------------------------------------------------------
+
+
+def test_a_discriminator_that_always_wins_is_slowed_down_and_let_go_again() -> None:
+    health = Health()
+    for step in range(300):
+        health.watch(step, {"accuracy_real": 1.0, "accuracy_fake": 1.0, "gradient": 1.0})
+    assert health.share < 1
+    assert "wins" in " ".join(health.take_news())
+    for step in range(300):
+        health.watch(step, {"accuracy_real": 0.7, "accuracy_fake": 0.7})
+    assert health.share == 1
+    again = Health()
+    again.load_state(json.loads(json.dumps(health.state())))
+    assert again.state() == health.state()
+
+
+def test_trouble_is_said_in_words_and_once() -> None:
+    health = Health()
+    for step in (1, 2):
+        health.judge(step, {"variety": 0.05, "style_variety": 0.001, "change": 0.001})
+    news = health.take_news()
+    assert len(news) == 3
+    assert all(word in " ".join(news) for word in ("collapse", "alike", "copies"))
+    health.judge(3, {"variety": 1, "style_variety": 0.2, "change": 0.2})
+    health.judge(4, {"variety": 0.05, "style_variety": 0.2, "change": 0.2})
+    assert len(health.take_news()) == 1
+
+
+def test_a_run_that_only_skips_is_ended() -> None:
+    health = Health()
+    for step in range(MOST_SKIPPED - 1):
+        health.watch(step, {"gradient": float("nan")})
+    with pytest.raises(StylizeError, match="--rate"):
+        health.watch(MOST_SKIPPED, {"gradient": float("inf")})
+
+
+# -- runs ---------------------------------------------------------------------------------------------
+
+
+def test_a_quick_style_works_by_name_and_its_run_explains_itself(run: Run, tmp_path: Path) -> None:
+    pictures(tmp_path / "works", 2)
+    (tmp_path / "works/bad.png").write_bytes(b"no picture")
+    options = ["--preset", "ink", "--steps", 3, "-b", 1, "--size", 64, "--json", "--set", "λ_tv=5"]
+    result = run("train", "works", "--name", "grandma", *options)
+    assert result.returncode == 0, result.stderr.decode()
+    assert b"bad.png" in result.stderr
+    assert b"smaller than the crop" not in result.stderr
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    assert "grandma" in next(record for record in records if "table" in record)["table"]
+    folder = tmp_path / "runs/grandma"
+    config = tomllib.loads((folder / "config.toml").read_text())
+    assert (config["train"]["weights"]["tone"], config["train"]["weights"]["tv"]) == (4.0, 5.0)
+    assert "bad.png" in (folder / "report.html").read_text()
+    assert (folder / "sheet.png").exists()
+    scene(90, 70).save(tmp_path / "x.png")
+    painted = run("apply", "x.png", "--style", "grandma", "-o", "y.png")
+    assert painted.returncode == 0, painted.stderr.decode()
+    shown = json.loads(run("styles", "show", "grandma", "--json").stdout)
+    assert "0.png" in shown["works"]
+    assert "3 steps" in shown["training"]
+    assert "closed" in shown["metrics"]
+    assert b"grandma" in run("styles").stdout
+
+
+def test_killed_at_any_moment_a_run_ends_as_if_it_had_not_been(run: Run, tmp_path: Path) -> None:
+    works, photos = pictures(tmp_path / "works"), pictures(tmp_path / "photos", seed=9)
+    options = ["--content", photos, "--name", "x", "--steps", 14, "--every", 0, "-q", *TINY]
+    whole = run("train", works, "-o", "whole", *options)
+    assert whole.returncode == 0, whole.stderr.decode()
+    chance = random.Random(3)
+    kills = 0
+    for _ in range(12):
+        process = start(tmp_path, "train", works, "-o", "killed", *options)
+        # Loading takes most of a process's life here; wait until it writes, then kill within a few steps.
+        before = _written(tmp_path / "killed")
+        while process.poll() is None and (kills >= 4 or _written(tmp_path / "killed") == before):
+            time.sleep(0.02)
+        time.sleep(chance.uniform(0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        _, errors = process.communicate()
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, errors.decode()
+        kills += 1
+    assert kills >= 2
+    assert same(tensors_of_last(tmp_path / "whole"), tensors_of_last(tmp_path / "killed"))
+    lines = (tmp_path / "killed/metrics.jsonl").read_text().splitlines()
+    steps = [json.loads(line)["step"] for line in lines]
+    assert steps == sorted(steps)
+
+
+def _written(folder: Path) -> list[str]:
+    """The checkpoints that are there."""
+    return sorted(path.name for path in (folder / "checkpoints").glob("*.safetensors"))
+
+
+def test_two_processes_learn_what_one_learns(run: Run, tmp_path: Path) -> None:
+    works, photos = pictures(tmp_path / "works"), pictures(tmp_path / "photos", seed=9)
+    options = ["--content", photos, "--name", "x", "--steps", 3, "-q", *TINY]
+    alone = run("train", works, "-o", "one", *options, "-b", 16)
+    assert alone.returncode == 0, alone.stderr.decode()
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        "29533",
+    ]
+    both = subprocess.run(
+        [*torchrun, "-m", "stylize", *map(str, ["train", works, "-o", "two", *options, "-b", 8])],
+        cwd=tmp_path, capture_output=True, timeout=300,
+        env={**os.environ, "STYLIZE_HOME": "home", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert both.returncode == 0, both.stderr.decode()[-2000:]
+    one, two = tensors_of_last(tmp_path / "one"), tensors_of_last(tmp_path / "two")
+    start = _start(one)
+    for name, tensor in one.items():
+        if name.startswith(("painter.network", "ema.")) and tensor.is_floating_point() and name in start:
+            moved = (tensor - start[name]).abs().max()
+            assert (tensor - two[name]).abs().max() <= 0.05 * moved + 1e-6, name
+
+
+def _start(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Zeros, where weights begin at zero: the movement is then the weight itself."""
+    return {name: torch.zeros_like(tensor) for name, tensor in tensors.items() if name.endswith("bias")}
+
+
+def test_the_price_is_told_before(run: Run, tmp_path: Path) -> None:
+    pictures(tmp_path / "works", 2)
+    pictures(tmp_path / "photos", seed=9)
+    result = run(
+        "train", "works", "-c", "photos", "--name", "x", "--dry-run", "--json", "-b", 1, "--size", 64
+    )
+    assert result.returncode == 0, result.stderr.decode()
+    told = json.loads(result.stdout)
+    assert told["styles"] == {"x": 2}
+    assert told["steps"] == QUICK.steps
+    assert told["seconds per step"] > 0
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--content", "works"], b"are among the photographs"),
+        (["--preset", "crayon"], b"paint"),
+        (["--config", "none.toml"], b"Cannot read the settings"),
+        (["--set", "colour=1"], b"There is no setting"),
+        (["--cards", "none.toml"], b"style cards"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    run: Run, tmp_path: Path, options: list[str], sentence: bytes
+) -> None:
+    pictures(tmp_path / "works", 1)
+    result = run("train", "works", "--name", "x", *options)
+    assert result.returncode == 2
+    assert sentence in result.stderr
+    assert not (tmp_path / "home").exists()
+
+
+def test_one_process_at_a_time(run: Run, tmp_path: Path) -> None:
+    from stylize.fitting import RunFolder
+
+    pictures(tmp_path / "works", 1)
+    with RunFolder(tmp_path / "r").locked():
+        result = run("train", "works", "--name", "x", "-o", "r")
+    assert result.returncode == 2
+    assert b"Another process" in result.stderr
+
+
+def test_ctrl_c_once_saves_and_twice_leaves(tmp_path: Path) -> None:
+    works, photos = pictures(tmp_path / "works", 1), pictures(tmp_path / "photos", seed=9)
+    arguments = ["train", works, "-c", photos, "--name", "x", "-o", "r", "-b", 1, "--size", 64, "--json"]
+    for times in (1, 2):
+        process = start(tmp_path, *arguments)
+        assert process.stdout is not None
+        process.stdout.readline()  # it is training
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130, errors.decode()
+        assert b"Traceback" not in errors
+    assert _written(tmp_path / "r")
+    assert not list((tmp_path / "r/checkpoints").glob("*.part"))
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    works, photos = pictures(tmp_path / "works", 1), pictures(tmp_path / "photos", seed=9)
+    options = ["-c", str(photos), "--full", "--steps", "2", "-b", "1", "--size", "64", "--every", "0"]
+    arguments = ["train", str(works), "--name", "x", "-o", "r", *options]
+    limited = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (3 << 20, 3 << 20));"
+        "from stylize.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", limited, *arguments], cwd=tmp_path, capture_output=True, timeout=120,
+        env={**os.environ, "STYLIZE_HOME": "home"},
+    )  # fmt: skip
+    assert result.returncode == 1, result.stderr.decode()
+    assert b"checkpoint" in result.stderr
+    assert b"Traceback" not in result.stderr
+    assert not list((tmp_path / "r/checkpoints").iterdir())
