@@ -1,84 +1,56 @@
-"""From the wishes of `stylize train` to a trained style: data, networks, run, files."""
+"""From the wishes of `stylize train` to networks and data that are ready to learn styles."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from time import perf_counter
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
-from stylize import __version__, bundled, parallel
+from stylize import bundled, parallel
 from stylize.cards import StyleCard, read_cards
 from stylize.config import GeneratorConfig, TrainConfig
 from stylize.dataset import PictureSet
-from stylize.devices import choose_device, choose_dtype, peak_memory
+from stylize.devices import choose_device, choose_dtype
 from stylize.encoder import REFERENCE_SIDE
 from stylize.errors import UsageError, WeightsError
-from stylize.exporting import export, export_style, install
-from stylize.fitting import Rhythm, Run, RunFolder, Watcher
-from stylize.images import to_image
+from stylize.exporting import export, export_style
 from stylize.invented import InventedPictures
 from stylize.library import PHOTOGRAPH, StyleLibrary
 from stylize.model import Base, load_base, load_perceptual
 from stylize.painters import Painter, StylePainter
 from stylize.paths import find_pictures
 from stylize.perceptual import VGG19, LossNetwork
-from stylize.run_report import write_run_report
 from stylize.selection import select_works
-from stylize.settings import write_settings
-from stylize.sheets import write_sheet
-from stylize.tensors import to_uint8
 from stylize.training import Trainer
 from stylize.validation import Validation
+from stylize.workshop import Errand, Note, Workshop
 
 _PHOTOGRAPHS_AS_STYLE = 200
 """So many photographs describe the style *photograph*."""
 
-_MEASURED_STEPS = 3
-
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Errand):
     """What `stylize train` was asked for. Without `content`, invented pictures take its place."""
 
-    works: Sequence[Path]
-    content: Path | None
-    name: str
-    folder: Path
-    config: TrainConfig
-    generator: GeneratorConfig
+    works: Sequence[Path] = ()
+    content: Path | None = None
+    config: TrainConfig = field(default_factory=TrainConfig)
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     quick: bool = False
     """Learn one style on top of the bundled base, which stays as it is."""
     from_scratch: bool = False
     perceptual: str = "bundled"
     hold_out: int = 20
     cards: Path | None = None
-    device: str = "auto"
-    dtype: str = "auto"
-    rhythm: Rhythm = Rhythm()
-    changed: bool = False
-    """Go on although settings or data are not those of the checkpoint."""
 
 
-@dataclass(frozen=True)
-class Forecast:
-    """What a run would take on this machine, measured on a few steps."""
+class Studio(Workshop):
+    """Where styles are learnt from works."""
 
-    styles: dict[str, int]
-    """Style -> number of works."""
-    photographs: int
-    steps: int
-    seconds_per_step: float
-    memory: int | None
-    """Bytes, as in `devices.peak_memory`."""
-
-
-class Studio:
-    """A plan with its data and networks: ready to train, or to say how long that would take."""
-
-    def __init__(self, plan: Plan, cache: Path, on_note: Callable[[str], None]) -> None:
+    def __init__(self, plan: Plan, cache: Path, on_note: Note) -> None:
         """`cache` keeps what was seen in the works; `on_note` hears of works that are left out."""
         self.plan = plan
         device = parallel.local_device(choose_device(plan.device))
@@ -103,8 +75,28 @@ class Studio:
             plan.config, painter, self.photos, library, compact, losses_from, device, dtype, unseen
         )
 
+    @property
+    def game(self) -> Trainer:
+        return self.trainer
+
+    def counts(self) -> dict[str, int]:
+        works = {name: len(members) for name, members in self.trainer.library.members.items()}
+        return {**works, "photographs": len(self.photos)}
+
+    def data(self) -> list[str]:
+        styles = ", ".join(f"{name} ({len(w)} works)" for name, w in self.trainer.library.members.items())
+        return [f"Styles: {styles}.", f"Photographs: {len(self.photos)}.", *self.notes]
+
+    def settings(self) -> dict[str, Any]:
+        plan = self.plan
+        run = {
+            "works": [str(path) for path in plan.works], "content": str(plan.content or "invented pictures"),
+            "quick": plan.quick, "from_scratch": plan.from_scratch, "perceptual": plan.perceptual,
+            "hold_out": plan.hold_out,
+        }  # fmt: skip
+        return {"run": run, "train": plan.config, "generator": plan.generator}
+
     def write(self, validation: Validation | None) -> list[Path]:
-        """The styles as they are now: a run can be looked at while it goes on."""
         table = validation.table if validation else {}
         plan = self.plan
         if plan.quick and self.start is not None:
@@ -112,89 +104,8 @@ class Studio:
             return export_style(self.trainer, plan.folder, card, self.start, table)
         return export(self.trainer, plan.folder, self.cards, table, self.alone)
 
-    def data(self) -> list[str]:
-        """Sentences about what is learnt from."""
-        members = self.trainer.library.members
-        styles = ", ".join(f"{name} ({len(works)} works)" for name, works in members.items())
-        return [f"Styles: {styles}.", f"Photographs: {len(self.photos)}.", *self.notes]
-
-
-def train(plan: Plan, watcher: Watcher, on_note: Callable[[str], None]) -> tuple[bool, list[Path]]:
-    """Run the plan. Returns whether it was finished, and the style files and others that it wrote.
-
-    `on_note` is told a sentence for every work that is left out, and other things to know.
-    """
-    with parallel.joined():
-        folder = RunFolder(plan.folder)
-        if parallel.rank() > 0:
-            studio = Studio(plan, folder.path / "works.safetensors", lambda note: None)
-            return Run(studio.trainer, folder, plan.rhythm).go(plan.changed), []
-        with folder.locked():
-            return _train(plan, folder, watcher, on_note)
-
-
-def _train(
-    plan: Plan, folder: RunFolder, watcher: Watcher, on_note: Callable[[str], None]
-) -> tuple[bool, list[Path]]:
-    """The part of the process that writes."""
-    left_out: list[str] = []
-
-    def note(sentence: str) -> None:
-        left_out.append(sentence)
-        on_note(sentence)
-
-    studio = Studio(plan, folder.path / "works.safetensors", note)
-    for sentence in studio.notes:
-        on_note(sentence)
-
-    def write() -> None:
-        studio.write(None)
-        write_run_report(plan.folder, plan.name, [*studio.data(), *left_out])
-
-    run = Run(studio.trainer, folder, plan.rhythm, replace(watcher, on_checkpoint=write))
-    save_plan(plan, folder)
-    if not run.go(plan.changed):
-        return False, studio.write(None)
-    assert run.validation is not None
-    if folder.best_score() > run.validation.score + 0.01:
-        studio.trainer.load(folder.best, changed=True)
-        on_note(f"Step {studio.trainer.steps_done} was better than the last one and is what is kept.")
-        return True, _finish(studio, folder, studio.trainer.validate())
-    return True, _finish(studio, folder, run.validation)
-
-
-def _finish(studio: Studio, folder: RunFolder, validation: Validation) -> list[Path]:
-    """Style files with their cards in full, the contact sheet, and copies that are found by name."""
-    written = studio.write(validation)
-    write_sheet(to_image(to_uint8(validation.sheet)), folder.path / "sheet.png")
-    if studio.alone:
-        written += [install(path) for path in written if path.parent.name == "styles"]
-    return [*written, folder.path / "sheet.png", folder.path / "report.html"]
-
-
-def forecast(plan: Plan, on_note: Callable[[str], None]) -> Forecast:
-    """Measure a few steps of the plan, and leave nothing behind."""
-    with TemporaryDirectory() as place:
-        studio = Studio(plan, Path(place) / "works.safetensors", on_note)
-        studio.trainer.step()
-        begin = perf_counter()
-        for _ in range(_MEASURED_STEPS):
-            studio.trainer.step()
-        seconds = (perf_counter() - begin) / _MEASURED_STEPS
-        styles = {name: len(works) for name, works in studio.trainer.library.members.items()}
-        memory = peak_memory(studio.trainer.device)
-    return Forecast(styles, len(studio.photos), plan.config.steps, seconds, memory)
-
-
-def save_plan(plan: Plan, folder: RunFolder) -> None:
-    """Write the settings of a run in full, so that it can be understood, and done again."""
-    run = {
-        "stylize": __version__, "torch": torch.__version__, "name": plan.name,
-        "works": [str(path) for path in plan.works], "content": str(plan.content or "invented pictures"),
-        "quick": plan.quick, "from_scratch": plan.from_scratch, "perceptual": plan.perceptual,
-        "hold_out": plan.hold_out, "device": plan.device, "dtype": plan.dtype, "processes": parallel.count(),
-    }  # fmt: skip
-    write_settings(folder.config, {"run": run, "train": plan.config, "generator": plan.generator})
+    def to_install(self, written: Sequence[Path]) -> list[Path]:
+        return [path for path in written if self.alone and path.parent.name == "styles"]
 
 
 def warnings(groups: dict[str, PictureSet], photos: PictureSet, size: int) -> list[str]:
@@ -227,7 +138,7 @@ def _painter(plan: Plan, start: Base | None, library: StyleLibrary) -> Painter |
     return Painter.from_base(start)
 
 
-def works_by_style(works: Sequence[Path], name: str, on_note: Callable[[str], None]) -> dict[str, PictureSet]:
+def works_by_style(works: Sequence[Path], name: str, on_note: Note) -> dict[str, PictureSet]:
     """One style per folder if there are several, called NAME for NAME=FOLDER, else after the folder.
 
     A single folder, or pictures, make one style called `name`.
@@ -240,7 +151,7 @@ def works_by_style(works: Sequence[Path], name: str, on_note: Callable[[str], No
     return {n: _fit_works(n, [_folder_of(p)], on_note) for n, p in zip(names, works, strict=True)}
 
 
-def _fit_works(name: str, places: Sequence[Path], on_note: Callable[[str], None]) -> PictureSet:
+def _fit_works(name: str, places: Sequence[Path], on_note: Note) -> PictureSet:
     """The works in these places that are fit to learn from. UsageError if there are none."""
     kept, left_out = select_works(find_pictures(places))
     for sentence in left_out:

@@ -203,7 +203,7 @@ def test_the_price_is_told_before(run: Run, tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stderr.decode()
     told = json.loads(result.stdout)
-    assert told["styles"] == {"x": 2}
+    assert told["pictures"] == {"x": 2, "photographs": 2}
     assert told["steps"] == QUICK.steps
     assert told["seconds per step"] > 0
     assert not (tmp_path / "runs").exists()

@@ -14,6 +14,7 @@ from stylize.console import talk
 
 if TYPE_CHECKING:
     from stylize.fitting import Watcher
+    from stylize.workshop import Forecast
 
 _NEWS = 4
 
@@ -78,3 +79,24 @@ class LiveView:
         if self._terms:
             table.add_row(*(f"{v:.3f}" if math.isfinite(v) else "-" for v in self._terms.values()))
         return Group(self._bar, table, *self._news)
+
+
+def tell(sentence: str) -> None:
+    """Something to know before or after a run."""
+    talk.print(sentence, markup=False)
+
+
+def print_forecast(forecast: "Forecast", pictures: int, as_json: bool) -> None:
+    """What a run would take, on stdout; `pictures` is how many go into a step."""
+    minutes = forecast.steps * forecast.seconds_per_step / 60
+    values: dict[str, object] = {
+        "pictures": forecast.counts, "steps": forecast.steps, "pictures per step": pictures,
+        "seconds per step": round(forecast.seconds_per_step, 3), "minutes in all": round(minutes, 1),
+        "memory in MiB": forecast.memory and forecast.memory >> 20,
+    }  # fmt: skip
+    if as_json:
+        typer.echo(json.dumps(values))
+        return
+    for key, value in values.items():
+        shown = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else value
+        typer.echo(f"{key}: {shown}")

@@ -1,6 +1,5 @@
 """`stylize train`: learn styles from works."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from stylize import settings
-from stylize.cli.live import LiveView
+from stylize.cli.live import LiveView, print_forecast, tell
 from stylize.cli.options import DeviceOption, DtypeOption, QuietOption
 from stylize.config import QUICK, AdversarialForm, GeneratorConfig, TrainConfig
 from stylize.console import talk
@@ -170,7 +169,9 @@ def train(
     config = _config(quick, from_scratch, preset, config_file, options, set_ or [])
     if content is None and not quiet:
         talk.print("Training on invented pictures; photographs like yours, with --content, make it better.")
-    from stylize import studio  # torch comes with it
+    from functools import partial
+
+    from stylize import studio, workshop  # torch comes with it
     from stylize.fitting import Rhythm
 
     plan = studio.Plan(
@@ -179,11 +180,12 @@ def train(
         quick=quick, from_scratch=from_scratch, perceptual=perceptual, hold_out=hold_out, cards=cards,
         device=device, dtype=dtype, rhythm=Rhythm(every, every * 5 / 3), changed=changed,
     )  # fmt: skip
+    opened = partial(studio.Studio, plan)
     if dry_run:
-        _print_forecast(studio.forecast(plan, _note), plan.config, as_json)
+        print_forecast(workshop.forecast(opened, tell), config.batch * config.accumulate, as_json)
         return
     with LiveView(config.steps, config.batch * config.accumulate, quiet, as_json) as view:
-        finished, written = studio.train(plan, view.watcher(), _note)
+        finished, written = workshop.carry_out(plan, opened, view.watcher(), tell)
     if not finished:
         talk.print(f"Stopped; run the same command again to go on. The run is in {plan.folder}.")
         raise typer.Exit(ExitCode.INTERRUPTED)
@@ -209,27 +211,6 @@ def _config(
     if config.size < 64 or config.batch < 1 or config.steps < 1 or config.accumulate < 1:
         raise UsageError("Crops of at least 64 pixels, and one step, batch and picture, are the least.")
     return replace(config, size=config.size // 16 * 16)
-
-
-def _note(sentence: str) -> None:
-    talk.print(sentence, markup=False)
-
-
-def _print_forecast(forecast: Any, config: TrainConfig, as_json: bool) -> None:
-    """What a run would take."""
-    minutes = forecast.steps * forecast.seconds_per_step / 60
-    values = {
-        "styles": forecast.styles, "photographs": forecast.photographs, "steps": forecast.steps,
-        "pictures per step": config.batch * config.accumulate,
-        "seconds per step": round(forecast.seconds_per_step, 3), "minutes in all": round(minutes, 1),
-        "memory in MiB": forecast.memory and forecast.memory >> 20,
-    }  # fmt: skip
-    if as_json:
-        typer.echo(json.dumps(values))
-        return
-    for key, value in values.items():
-        shown = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else value
-        typer.echo(f"{key}: {shown}")
 
 
 def _is_small(works: list[Path]) -> bool:
