@@ -37,6 +37,7 @@ class DiscriminatorConfig:
 
     width: int = 32
     code_size: int = 128
+    """0 leaves the style score out."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,45 @@ class TrainConfig(GameConfig):
     """Share of the steps over which the style weight rises to its full value."""
     cycle_every: int = 4
     weights: LossWeights = LossWeights()
+
+
+@dataclass(frozen=True)
+class CycleWeights:
+    """The lambdas of the objective of both translators; see `stylize.losses` for each term."""
+
+    adversarial: float = 1.0
+    cycle: float = 10.0
+    identity: float = 5.0
+    perceptual_cycle: float = 0.0
+    """Of the content loss between a picture and its way there and back."""
+    contrastive: float = 0.0
+    """Of the patchwise contrastive loss between a picture and its translation."""
+    style: float = 0.0
+    """Of the moments and Gram matrices of the pile that is translated to."""
+
+
+@dataclass(frozen=True)
+class CycleConfig(GameConfig):
+    """Everything that decides what `stylize cycle` computes."""
+
+    steps: int = 2000
+    batch: int = 2
+    """Pictures of each pile."""
+    zoom: tuple[float, float] = (0.8, 1.5)
+    generator_rate: float = 5e-4
+    final_rate: float = 0.0
+    constant: float = 0.5
+    """Share of the steps before the learning rates begin to fall, along a line."""
+    adversarial_form: AdversarialForm = "lsgan"
+    pool: int = 50
+    """Earlier results that the discriminators are shown again."""
+    generators: int = 1
+    """One for both ways, told apart by a code, or two."""
+    weights: CycleWeights = CycleWeights()
+
+    def __post_init__(self) -> None:
+        if self.generators not in (1, 2):
+            raise WeightsError(f"There are one or two generators, not {self.generators}.")
 
 
 QUICK = TrainConfig(

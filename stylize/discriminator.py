@@ -25,7 +25,7 @@ class PatchDiscriminator(nn.Module):
         # The last layers are free: with every layer held to a slope of one, the scores stay so small
         # that the hinge is never reached and the generator learns little from them.
         self.realism = nn.Conv2d(widths[-1], 1, 1)
-        self.style = nn.Linear(config.code_size, widths[-1])
+        self.style = nn.Linear(config.code_size, widths[-1]) if config.code_size else None
 
     def features(self, picture: Tensor) -> Tensor:
         """What both scores look at: (N, 3, H, W) in [0, 1] -> (N, C, h, w)."""
@@ -43,6 +43,7 @@ class PatchDiscriminator(nn.Module):
 
         Projection discriminator: Miyato & Koyama, 2018 (arXiv:1802.05637).
         """
+        assert self.style is not None
         direction = self.style(code).to(features.dtype)
         scale = features.shape[1] ** -0.5
         return torch.einsum("nchw,nc->nhw", features, direction)[:, None] * scale
@@ -65,6 +66,11 @@ class Discriminator(nn.Module):
         """A map of realism scores per scale; higher is more real."""
         judges = (self.fine, self.coarse)
         return [judge.realism_score(x) for judge, x in zip(judges, features, strict=True)]
+
+    def mean_realism(self, pictures: Tensor) -> Tensor:
+        """The mean of all realism scores of each picture: (N, 3, H, W) -> (N,)."""
+        scores = self.realism_scores(self.features(pictures))
+        return torch.stack([score.flatten(1).mean(1) for score in scores]).mean(0)
 
     def style_scores(self, features: list[Tensor], code: Tensor) -> list[Tensor]:
         """A map of style scores per scale; higher is more in the style of the code."""

@@ -5,7 +5,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,6 +22,19 @@ from stylize.validation import Validation
 CPU = torch.device("cpu")
 
 Terms = dict[str, float]
+
+
+class Kept(Protocol):
+    """Something with a state of tensors."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The state."""
+        ...
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Take the state on."""
+        ...
+
 
 _WARM_UP = 50
 """Steps over which the learning rates rise from nothing."""
@@ -98,6 +111,8 @@ class Game(ABC):
         self.players: dict[str, Player] = {}
         self.averages: dict[str, tuple[nn.Module, nn.Module]] = {}
         """Networks that follow others as an exponential moving average: name -> (follower, leader)."""
+        self.kept: dict[str, Kept] = {}
+        """What else a checkpoint has to hold."""
 
     @property
     @abstractmethod
@@ -133,7 +148,11 @@ class Game(ABC):
         """The learning rates fall along a cosine, after a short rise."""
         final = self.config.final_rate
         share = final + (1 - final) * (1 + math.cos(math.pi * self.progress)) / 2
-        return share * min(1.0, (self.steps_done + 1) / _WARM_UP)
+        return share * self.warm_up()
+
+    def warm_up(self) -> float:
+        """Rises from 0 to 1 over the first steps."""
+        return min(1.0, (self.steps_done + 1) / _WARM_UP)
 
     def samples(self, part: int) -> range:
         """The numbers, within a step, of the samples in its batch `part` of this process."""
@@ -161,6 +180,8 @@ class Game(ABC):
             tensors |= {f"{name}.{key}": tensor for key, tensor in player.tensors().items()}
         for name, (follower, _) in self.averages.items():
             tensors |= {f"{name}.{key}": tensor for key, tensor in follower.state_dict().items()}
+        for name, kept in self.kept.items():
+            tensors |= {f"{name}.{key}": tensor for key, tensor in kept.tensors().items()}
         metadata = {
             "steps_done": str(self.steps_done), "config": to_json(self.config), "data": self.data,
             "health": json.dumps(self.health.state()),
@@ -190,6 +211,8 @@ class Game(ABC):
                 player.load(part(tensors, name))
             for name, (follower, _) in self.averages.items():
                 follower.load_state_dict(part(tensors, name))
+            for name, kept in self.kept.items():
+                kept.load(part(tensors, name))
         except (RuntimeError, KeyError) as error:
             raise StylizeError(
                 f"{path} belongs to a run with other networks; choose another run folder with -o."

@@ -15,6 +15,19 @@ def content_distance(features: dict[str, Tensor], photo: dict[str, Tensor]) -> f
     return content_loss(features["relu3_4"], photo["relu3_4"]).item()
 
 
+def perceptual_distance(features: dict[str, Tensor], others: dict[str, Tensor]) -> float:
+    """How unlike two pictures look, from their features in several layers: 0 for a copy.
+
+    As LPIPS (Zhang et al., 2018, arXiv:1801.03924) without learnt weights: E |x / |x| - y / |y||^2 over
+    positions, mean over layers.
+    """
+    parts = [
+        (F.normalize(x.float(), dim=1) - F.normalize(others[name].float(), dim=1)).square().sum(1).mean()
+        for name, x in features.items()
+    ]
+    return torch.stack(parts).mean().item()
+
+
 def ssim(a: Tensor, b: Tensor, span: float) -> float:
     """Mean structural similarity of (1, 1, H, W) pictures whose values span `span`.
 

@@ -50,13 +50,17 @@ def resolve_look(
     mask: Path | None = None,
     feather: float = 0,
     outside: str | None = None,
+    reverse: bool = False,
 ) -> Look:
-    """Load everything that a look names. Raises UsageError where the parts do not go together."""
+    """Load everything that a look names; `reverse` takes the way back of the styles.
+
+    Raises UsageError where the parts do not go together.
+    """
     if keep_colour and palette_from:
         raise UsageError("--keep-colour takes the photograph's colours; leave out --palette-from.")
     if outside and not mask:
         raise UsageError("--outside says what lies outside a mask; give one with --mask.")
-    blend = resolve_blend(styles)
+    blend = resolve_blend(styles, reverse)
     strokes = resolve_style(strokes_from) if strokes_from else blend
     palette = resolve_style(palette_from) if palette_from else (blend if strokes_from else None)
     beyond = resolve_style(outside) if outside else None

@@ -136,6 +136,17 @@ def cycle_loss(there_and_back: Tensor, picture: Tensor) -> Tensor:
     return (there_and_back.float() - picture.float()).abs().mean()
 
 
+def patch_contrast(query: Tensor, key: Tensor, temperature: float = 0.07) -> Tensor:
+    """E -log of softmax_j(q_i . k_j / t) at j = i: a patch of the result resembles the patch of the
+    picture at the same place more than those elsewhere.
+
+    PatchNCE of CUT (Park et al., 2020, arXiv:2007.15651). Unit vectors (N, P, D) of result and picture.
+    """
+    alike = query.float() @ key.float().transpose(1, 2) / temperature
+    same = torch.arange(query.shape[1], device=query.device).expand(len(query), -1)
+    return F.cross_entropy(alike.flatten(0, 1), same.flatten())
+
+
 def identity_loss(output: Tensor, picture: Tensor) -> Tensor:
     """E |G(x) - x| for x already in the style asked for (Taigman et al., 2017, arXiv:1611.02200)."""
     return (output.float() - picture.float()).abs().mean()

@@ -8,7 +8,7 @@ Three kinds, told apart by the `kind` in their metadata:
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,8 @@ class Style:
     base_identity: str
     base: Base | None = None
     moments: Tensor | None = None
+    reverse: "Style | None" = None
+    """The way back, for a style that translates both ways; it carries networks, perhaps the same."""
 
 
 def new_base(config: GeneratorConfig) -> Base:
@@ -81,19 +83,22 @@ def save_style(path: Path, style: Style) -> None:
         style.base_identity = _identity(networks)
         tensors |= networks
         metadata["generator"] = to_json(style.base.generator.config)
+    if style.reverse is not None:
+        tensors |= _reverse_tensors(style.reverse, style.base)
     _save(path, "style", tensors, {**metadata, "identity": style.base_identity})
 
 
 def load_style(path: Path) -> Style:
     """Read a style. Raises WeightsError for anything that is not one."""
     with _Checked(path, "style") as file:
-        own = {"code", "moments"}
-        base = file.base(extra=own) if "generator" in file.metadata else None
-        code = file.tensor("code")
-        if code.ndim != 2 or len(code) != 1 or (base and not fits(code, base.generator)):
-            raise file.fault("its style code has the wrong shape")
+        own = {"code", "moments", "reverse.code"}
+        base, back = file.bases(extra=own) if "generator" in file.metadata else (None, None)
+        code = file.code("code", base)
         moments = file.tensor("moments", (1, moments_size())) if "moments" in file.names else None
-        return Style(code, file.card(), file.metadata.get("identity", ""), base, moments)
+        style = Style(code, file.card(), file.metadata.get("identity", ""), base, moments)
+        if "reverse.code" in file.names and back is not None:
+            style.reverse = Style(file.code("reverse.code", back), style.card, back.identity, back)
+        return style
 
 
 def fits(code: Tensor, generator: Generator) -> bool:
@@ -119,6 +124,15 @@ def _base_tensors(base: Base) -> dict[str, Tensor]:
         for name, tensor in network.state_dict().items():
             kept = tensor.detach().cpu().float() if name in buffers else tensor.detach().cpu().half()
             tensors[f"{part}.{name}"] = kept.contiguous()
+    return tensors
+
+
+def _reverse_tensors(reverse: Style, base: Base | None) -> dict[str, Tensor]:
+    """The code of the way back, and its generator if it has one of its own."""
+    tensors = {"reverse.code": reverse.code.detach().cpu().float().reshape(1, -1)}
+    if reverse.base is not None and (base is None or reverse.base.generator is not base.generator):
+        for name, tensor in reverse.base.generator.state_dict().items():
+            tensors[f"reverse.generator.{name}"] = tensor.detach().cpu().half().contiguous()
     return tensors
 
 
@@ -192,14 +206,30 @@ class _Checked:
             with torch.no_grad():
                 target.copy_(self.tensor(full_name, tuple(target.shape)))
 
-    def base(self, extra: set[str] = frozenset()) -> Base:  # pyright: ignore[reportArgumentType]
+    def base(self) -> Base:
         """The generator and encoder that the file's configuration describes."""
+        return self.bases(frozenset())[0]
+
+    def bases(self, extra: Set[str]) -> tuple[Base, Base]:
+        """Those of the way there and of the way back: the same, unless the file has two generators."""
         base = new_base(from_json(GeneratorConfig, self.metadata.get("generator", "")))
-        self.fill({"generator": base.generator, "encoder": base.encoder}, set(extra))
-        base.generator.requires_grad_(False).eval()
-        base.encoder.requires_grad_(False).eval()
         base.identity = self.metadata.get("identity", "")
-        return base
+        networks: dict[str, nn.Module] = {"generator": base.generator, "encoder": base.encoder}
+        back = base
+        if any(name.startswith("reverse.generator.") for name in self.names):
+            back = Base(Generator(base.generator.config), base.encoder, f"{base.identity} reverse")
+            networks["reverse.generator"] = back.generator
+        self.fill(networks, set(extra))
+        for network in networks.values():
+            network.requires_grad_(False).eval()
+        return base, back
+
+    def code(self, name: str, base: Base | None) -> Tensor:
+        """A style code that fits the base, if that is known."""
+        code = self.tensor(name)
+        if code.ndim != 2 or len(code) != 1 or (base and not fits(code, base.generator)):
+            raise self.fault("its style code has the wrong shape")
+        return code
 
     def card(self) -> StyleCard:
         """The style card in the metadata."""

@@ -110,21 +110,24 @@ class Studio(Workshop):
 
 def warnings(groups: dict[str, PictureSet], photos: PictureSet, size: int) -> list[str]:
     """What may spoil the run and can be known before it: sentences."""
-    found = []
     for name, works in groups.items():
-        small = [path.name for i, path in enumerate(works.paths) if min(works[i].shape[1:]) < size]
-        if small:
-            found.append(
-                f"{len(small)} of {len(works)} works of {name} are smaller than the crop of {size} pixels "
-                f"and are enlarged ({small[0]}{', ...' if len(small) > 1 else ''}); larger "
-                "scans teach finer strokes."
-            )
         if set(works.paths) & set(photos.paths):
             raise UsageError(
                 f"Some works of {name} are among the photographs of --content: a style cannot be learnt from "
                 "its own photographs; give different folders."
             )
-    return found
+    return [sentence for name, works in groups.items() for sentence in smaller_works(name, works, size)]
+
+
+def smaller_works(name: str, works: PictureSet, size: int) -> list[str]:
+    """A sentence about works that are smaller than the training crop, if there are any."""
+    small = [path.name for i, path in enumerate(works.paths) if min(works[i].shape[1:]) < size]
+    if not small:
+        return []
+    return [
+        f"{len(small)} of {len(works)} pictures of {name} are smaller than the crop of {size} pixels and are "
+        f"enlarged ({small[0]}{', ...' if len(small) > 1 else ''}); larger scans teach finer strokes."
+    ]
 
 
 def _painter(plan: Plan, start: Base | None, library: StyleLibrary) -> Painter | StylePainter:

@@ -43,7 +43,7 @@ def perceptual_network() -> CompactVGG:
     return load_perceptual(bundled.perceptual_path())
 
 
-def resolve_blend(references: Sequence[str]) -> ResolvedStyle:
+def resolve_blend(references: Sequence[str], reverse: bool = False) -> ResolvedStyle:
     """Several styles as one, each with its weight: ["ink-wash:0.7", "van-gogh:0.3"].
 
     Raises UsageError if the weights sum to nothing or the styles are for different bases.
@@ -52,7 +52,7 @@ def resolve_blend(references: Sequence[str]) -> ResolvedStyle:
     total = sum(weights)
     if total <= 0:
         raise UsageError("The weights of the styles sum to nothing; give at least one a weight above 0.")
-    styles = [resolve_style(name) for name in names]
+    styles = [resolve_style(name, reverse) for name in names]
     first = styles[0].base
     for name, style in zip(names, styles, strict=True):
         if style.base.identity != first.identity:
@@ -61,20 +61,30 @@ def resolve_blend(references: Sequence[str]) -> ResolvedStyle:
     return ResolvedStyle(code, first, tuple(card for style in styles for card in style.cards))
 
 
-def resolve_style(reference: str) -> ResolvedStyle:
+def resolve_style(reference: str, reverse: bool = False) -> ResolvedStyle:
     """Load a style: a bundled name, a style file, any painting as a picture file, or a folder of works.
 
-    Raises UsageError if there is none, WeightsError or PictureError if the file is not good.
+    With `reverse`, the way back of a style that translates both ways. Raises UsageError if there is
+    none, WeightsError or PictureError if the file is not good.
     """
     path = bundled.style_file(reference)
     if path.suffix.lower() == ".safetensors":
         style = load_style(path)
+        if reverse and style.reverse is None:
+            raise _no_way_back(reference)
+        style = style.reverse if reverse and style.reverse else style
         return ResolvedStyle(style.code, style.base or _base_of(style, path), (style.card,))
+    if reverse:
+        raise _no_way_back(reference)
     base = load_base(bundled.base_path())
     works = find_pictures([path])
     moments = torch.cat([_moments(work) for work in works]).mean(0, keepdim=True)
     with torch.inference_mode():
         return ResolvedStyle(base.encoder(moments), base, (StyleCard(path.stem),))
+
+
+def _no_way_back(reference: str) -> UsageError:
+    return UsageError(f"{reference} goes one way only; leave out --reverse, or train one with stylize cycle.")
 
 
 def _moments(work: Path) -> Tensor:

@@ -17,7 +17,7 @@ from stylize.library import StyleLibrary, look_at
 from stylize.painters import Painter, StylePainter
 from stylize.perceptual import CompactVGG, Features, LossNetwork
 from stylize.tensors import luminance
-from stylize.validation import Validation, fixed_photos, validate_styles
+from stylize.validation import Spreads, Validation, fixed_photos, validate_styles
 
 CONTENT_LAYERS = {"relu3_1": 0.5, "relu3_4": 1.0, "relu4_1": 1.0}
 """Layers of the content loss and their shares."""
@@ -69,7 +69,7 @@ class Trainer(Game):
             ),
         }
         self.averages = {"ema": (self.ema, self.painter)}
-        self.spreads = _spreads(self._varied_statistics().to(device))
+        self.spreads = varied_spreads(self._varied_statistics(), device)
         self._ahead = Ahead(self._draw)
 
     @property
@@ -132,7 +132,7 @@ class Trainer(Game):
         ramp = min(1.0, (self.steps_done + 1) / max(1.0, config.style_ramp * config.steps))
         terms = {
             "content": (weights.content, content_term(features, content)),
-            "style": (weights.style * ramp, self._style_term(features, batch.targets)),
+            "style": (weights.style * ramp, style_term(features, batch.targets, self.spreads)),
             "tone": (weights.tone, losses.tone_loss(painted, tone)),
             "edge": (weights.edge, losses.edge_loss(painted, photos)),
             "tv": (weights.tv, losses.flat_variation(painted, photos)),
@@ -144,14 +144,6 @@ class Trainer(Game):
             if weights.cycle and self.steps_done % config.cycle_every == 0:
                 terms["cycle"] = (weights.cycle, self._cycle_term(batch, whole))
         return terms
-
-    def _style_term(self, features: Features, targets: StyleStatistics) -> Tensor:
-        """Gram and moment losses, mean over layers."""
-        parts = []
-        for name, x in features.items():
-            parts.append(losses.gram_loss(x, targets.grams[name]))
-            parts.append(losses.moment_loss(x, *targets.moments[name], *self.spreads[name]))
-        return torch.stack(parts).sum() / len(features)
 
     def _identity_term(self, batch: Batch) -> Tensor:
         """A photograph in its own style stays as it is."""
@@ -203,7 +195,7 @@ class Trainer(Game):
             with self.autocast():
                 loss, accuracies = self._discriminator_loss(real, fake, codes.float())
             if self.config.r1:
-                loss = loss + self.config.r1 * losses.r1_penalty(self._realism, real)
+                loss = loss + self.config.r1 * losses.r1_penalty(self.discriminator.mean_realism, real)
             player.add(loss / len(shown))
             for name, value in {"discriminator": loss.item(), **accuracies}.items():
                 sums[name] = sums.get(name, 0.0) + value / len(shown)
@@ -226,11 +218,6 @@ class Trainer(Game):
             parts.append(losses.discriminator_loss(own, torch.cat([faked, other]), form))
         return losses.mean_over_scales(parts), losses.accuracies(realism, form)
 
-    def _realism(self, pictures: Tensor) -> Tensor:
-        """The mean of all realism scores of each picture (N,)."""
-        scores = self.discriminator.realism_scores(self.discriminator.features(pictures))
-        return torch.stack([score.flatten(1).mean(1) for score in scores]).mean(0)
-
     # -- what it can do by now --------------------------------------------------------------------
 
     def validate(self) -> Validation:
@@ -251,6 +238,15 @@ def content_term(features: Features, content: Features) -> Tensor:
     return torch.stack(parts).sum() / sum(CONTENT_LAYERS.values())
 
 
+def style_term(features: Features, targets: StyleStatistics, spreads: Spreads) -> Tensor:
+    """Gram and moment losses, mean over layers."""
+    parts = []
+    for name, x in features.items():
+        parts.append(losses.gram_loss(x, targets.grams[name]))
+        parts.append(losses.moment_loss(x, *targets.moments[name], *spreads[name]))
+    return torch.stack(parts).sum() / len(features)
+
+
 def of_neighbours(codes: Tensor) -> Tensor:
     """For each code (N, C) that of the sample before it, within groups of four where N allows."""
     group = 4 if len(codes) % 4 == 0 else len(codes)
@@ -262,10 +258,10 @@ def _without_colour(pictures: Tensor, grey: Tensor) -> Tensor:
     return torch.where(grey.view(-1, 1, 1, 1), luminance(pictures), pictures)
 
 
-def _spreads(statistics: StyleStatistics) -> dict[str, tuple[Tensor, Tensor]]:
+def varied_spreads(statistics: StyleStatistics, device: torch.device) -> Spreads:
     """Per layer, how far the moments differ over all works: the unit of the moment loss."""
     result = {}
-    for name, moments in statistics.moments.items():
+    for name, moments in statistics.to(device).moments.items():
         spreads = [part.std(0) for part in moments]
         result[name] = tuple(spread + 0.1 * spread.mean() + 1e-6 for spread in spreads)
     return result

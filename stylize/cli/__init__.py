@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from stylize import __version__
-from stylize.cli import styles
+from stylize.cli import cycle, styles
 from stylize.cli.apply import apply
 from stylize.cli.bench import bench
 from stylize.cli.evaluate import evaluate
@@ -28,6 +28,7 @@ app = typer.Typer(
 app.command()(apply)
 app.command("stylize", hidden=True, help="The same as apply.")(apply)
 app.command()(train)
+app.add_typer(cycle.app)
 app.add_typer(styles.app)
 app.command("eval")(evaluate)
 app.command()(bench)

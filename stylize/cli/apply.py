@@ -44,6 +44,9 @@ def apply(
     strength: Annotated[
         float, typer.Option(min=0, max=1, help="0 keeps the photograph, 1 paints fully.")
     ] = 1.0,
+    reverse: Annotated[
+        bool, typer.Option("--reverse", help="The way back of a style that goes both ways.")
+    ] = False,
     palette_from: Annotated[
         str | None, typer.Option(help="Another style that gives the colours; --style gives the strokes.")
     ] = None,
@@ -134,7 +137,7 @@ def apply(
         strength, size, quality, force, skip_existing, tile, batch_size, workers,
         metadata="none" if no_metadata else "public" if strip_private else "all", explain=explain,
     )  # fmt: skip
-    look = resolve_look(style, palette_from, strokes_from, keep_colour, mask, feather, outside)
+    look = resolve_look(style, palette_from, strokes_from, keep_colour, mask, feather, outside, reverse)
     painter = Painter(look, device, dtype, settings)
     if streaming:
         _stream(painter, inputs[0], output, format)
