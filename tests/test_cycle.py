@@ -82,9 +82,9 @@ def test_a_pair_with_a_known_answer_is_learnt_both_ways(tmp_path: Path) -> None:
     for _ in range(TOY.steps):
         run.step()
     for wrong, cycle in errors(run, a, b):
-        # Unchanged pictures are 0.36 from the answer; pictures of the mean colour 0.15.
-        assert wrong < 0.13
-        assert cycle < 0.1
+        # Unchanged pictures are 0.38 from the answer, a flat ground 0.10, no cycle term 0.07 to 0.15.
+        assert wrong < 0.05
+        assert cycle < 0.05
 
 
 def test_every_option_of_the_objective_takes_part(tmp_path: Path) -> None:

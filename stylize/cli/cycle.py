@@ -112,8 +112,8 @@ def train(
     options = {
         "steps": steps, "generators": generators, "batch": batch_size, "accumulate": accumulate, "size": size,
         "generator_rate": rate, "adversarial_form": form, "seed": seed, "adversarial": adversarial,
-        "cycle": cycle, "identity": identity, "perceptual_cycle": perceptual_cycle, "contrastive": contrastive,
-        "style": style,
+        "cycle": cycle, "identity": identity, "perceptual_cycle": perceptual_cycle,
+        "contrastive": contrastive, "style": style,
     }  # fmt: skip
     config = _DEFAULT
     if config_file:
