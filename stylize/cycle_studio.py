@@ -31,7 +31,7 @@ from stylize.tensors import to_float, to_uint8
 from stylize.translation import Eyes, OneWay, judge_way
 from stylize.translator import BACK, THERE, Translator
 from stylize.validation import Validation
-from stylize.workshop import Errand, Note, Workshop
+from stylize.workshop import Errand, Note, Workshop, some_of
 
 _LOOKED_AT = 150
 """So many pictures of each pile describe it."""
@@ -95,6 +95,9 @@ class CycleStudio(Workshop):
 
     def data(self) -> list[str]:
         return [*(f"{name}: {count} pictures." for name, count in self.counts().items()), *self.notes]
+
+    def shown(self) -> list[tuple[str, Tensor]]:
+        return some_of(self.piles)
 
     def settings(self) -> dict[str, Any]:
         plan = self.plan

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from torch import Tensor
 
-from stylize.reports import COLOURS, table, write_page
+from stylize.reports import COLOURS, figure, table, write_page
+from stylize.sheets import labelled
 
 _MOST_SAMPLES = 24
 _WIDTH = 1100
@@ -39,8 +41,13 @@ show({last});
 """
 
 
-def write_run_report(folder: Path, title: str, data: Sequence[str]) -> Path:
-    """Write report.html of a run folder from what lies in it; `data` are sentences about the data."""
+def write_run_report(
+    folder: Path, title: str, data: Sequence[str], shown: Sequence[tuple[str, Tensor]] = ()
+) -> Path:
+    """Write report.html of a run folder from what lies in it.
+
+    `data` are sentences about the data, `shown` some of it: named uint8 pictures (3, H, W).
+    """
     records = _records(folder / "metrics.jsonl")
     parts = ["<h2>Samples</h2>", _samples(sorted((folder / "samples").glob("[0-9]*.png")))]
     validations = [r for r in records if "table" in r]
@@ -54,7 +61,10 @@ def write_run_report(folder: Path, title: str, data: Sequence[str]) -> Path:
     news = [f"<li>{html.escape(str(r['news']))}</li>" for r in records if "news" in r]
     parts.append(f"<h2>What was noticed</h2><ul>{''.join(news) or '<li>Nothing amiss.</li>'}</ul>")
     lines = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in data)
-    parts += ["<h2>Data</h2>", f"<ul>{lines}</ul>", "<h2>Settings</h2>", _settings(folder / "config.toml")]
+    parts += ["<h2>Data</h2>", f"<ul>{lines}</ul>"]
+    if shown:
+        parts.append(figure(labelled(shown, columns=8, width=120), "Some of the pictures"))
+    parts += ["<h2>Settings</h2>", _settings(folder / "config.toml")]
     write_page(title, parts, folder / "report.html")
     return folder / "report.html"
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from stylize import bundled, parallel
 from stylize.cards import StyleCard, read_cards
@@ -25,7 +26,7 @@ from stylize.perceptual import VGG19, LossNetwork
 from stylize.selection import select_works
 from stylize.training import Trainer
 from stylize.validation import Validation
-from stylize.workshop import Errand, Note, Workshop
+from stylize.workshop import Errand, Note, Workshop, some_of
 
 _PHOTOGRAPHS_AS_STYLE = 200
 """So many photographs describe the style *photograph*."""
@@ -86,6 +87,9 @@ class Studio(Workshop):
     def data(self) -> list[str]:
         styles = ", ".join(f"{name} ({len(w)} works)" for name, w in self.trainer.library.members.items())
         return [f"Styles: {styles}.", f"Photographs: {len(self.photos)}.", *self.notes]
+
+    def shown(self) -> list[tuple[str, Tensor]]:
+        return some_of(self.trainer.library.groups)
 
     def settings(self) -> dict[str, Any]:
         plan = self.plan

@@ -1,7 +1,7 @@
 """What all training commands do around a game: a locked folder, going on, the report, the files made."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,8 +9,10 @@ from time import perf_counter
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from stylize import __version__, parallel
+from stylize.dataset import PictureSet
 from stylize.devices import peak_memory
 from stylize.exporting import install
 from stylize.fitting import Rhythm, Run, RunFolder, Watcher
@@ -59,6 +61,10 @@ class Workshop(ABC):
     @abstractmethod
     def counts(self) -> dict[str, int]:
         """How many pictures there are of what."""
+
+    @abstractmethod
+    def shown(self) -> list[tuple[str, Tensor]]:
+        """Some of the pictures, with their names, as uint8 (3, H, W)."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -117,7 +123,7 @@ def _carry_out(
 
     def write() -> None:
         workshop.write(None)
-        write_run_report(errand.folder, errand.name, [*workshop.data(), *left_out])
+        write_run_report(errand.folder, errand.name, [*workshop.data(), *left_out], workshop.shown())
 
     run = Run(workshop.game, folder, errand.rhythm, replace(watcher, on_checkpoint=write))
     _write_config(errand, folder, workshop)
@@ -148,6 +154,16 @@ def _write_config(errand: Errand, folder: RunFolder, workshop: Workshop) -> None
         "dtype": errand.dtype, "processes": parallel.count(),
     }  # fmt: skip
     write_settings(folder.config, {**tables, "run": about | tables["run"]})
+
+
+def some_of(piles: Mapping[str, PictureSet], most: int = 24) -> list[tuple[str, Tensor]]:
+    """Pictures of each pile, evenly chosen, `most` in all, with the names of their files."""
+    each = max(1, most // len(piles))
+    return [
+        (f"{name}: {pile.paths[i].name}"[:18], pile[i])
+        for name, pile in piles.items()
+        for i in range(0, len(pile.paths), max(1, -(-len(pile.paths) // each)))
+    ]
 
 
 def forecast(open_workshop: Open, on_note: Note) -> Forecast:
