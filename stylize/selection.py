@@ -21,7 +21,7 @@ _ALIKE = 5
 def select_works(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """The works to learn from, and a sentence for each that is left out."""
     kept: list[Path] = []
-    prints: list[Tensor] = []
+    prints = torch.empty(len(paths), 64, dtype=torch.bool)
     left_out: list[str] = []
     for path in paths:
         try:
@@ -33,12 +33,12 @@ def select_works(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
             left_out.append(f"Left out: {path} is smaller than {SMALLEST} pixels.")
             continue
         mark = fingerprint(picture)
-        twins = [other for other, seen in zip(kept, prints, strict=True) if (mark ^ seen).sum() <= _ALIKE]
-        if twins:
-            left_out.append(f"Left out: {path} is nearly the same as {twins[0]}.")
+        twins = ((prints[: len(kept)] ^ mark).sum(dim=1) <= _ALIKE).nonzero()
+        if len(twins):
+            left_out.append(f"Left out: {path} is nearly the same as {kept[int(twins[0])]}.")
             continue
+        prints[len(kept)] = mark
         kept.append(path)
-        prints.append(mark)
     return kept, left_out
 
 
