@@ -20,7 +20,7 @@ def test_ci_runs_the_two_commands_of_the_readme() -> None:
         assert command in script
 
 
-@pytest.mark.parametrize("command", ["apply", "train", "cycle", "styles", "eval", "bench"])
+@pytest.mark.parametrize("command", ["apply", "train", "cycle", "optimize", "styles", "eval", "bench"])
 def test_every_command_is_documented_and_every_documented_option_exists(run: Run, command: str) -> None:
     help_text = run(command, "--help", COLUMNS="200", TERMINAL_WIDTH="200").stdout.decode()
     assert f"stylize {command}" in README
