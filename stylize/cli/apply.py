@@ -26,12 +26,6 @@ if TYPE_CHECKING:
 
 
 def apply(
-    inputs: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="INPUT...", allow_dash=True, show_default=False, help="Pictures or folders; - is stdin."
-        ),
-    ],
     style: Annotated[
         list[str],
         typer.Option(
@@ -42,6 +36,10 @@ def apply(
             autocompletion=complete_style,
         ),
     ],
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="INPUT...", allow_dash=True, help="Pictures or folders; - is stdin."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -75,8 +73,9 @@ def apply(
         ),
     ] = None,
     keep_colour: Annotated[
-        bool, typer.Option("--keep-colour", "--keep-color", help="Keep the photograph's colours.")
+        bool, typer.Option("--keep-colour", help="Keep the photograph's colours.")
     ] = False,
+    keep_color: Annotated[bool, typer.Option("--keep-color", hidden=True)] = False,
     mask: Annotated[
         Path | None,
         typer.Option(help="Picture of the input's size: paint where it is white (or opaque)."),
@@ -161,7 +160,9 @@ def apply(
         from stylize.looks import resolve_look  # torch comes with these
         from stylize.painting import Painter, PaintSettings
 
-        look = resolve_look(style, palette_from, strokes_from, keep_colour, mask, feather, outside, reverse)
+        look = resolve_look(
+            style, palette_from, strokes_from, keep_colour or keep_color, mask, feather, outside, reverse
+        )
         return Painter(look, device, dtype, PaintSettings(**settings_of))
 
     if STREAM in inputs or output == STREAM:
