@@ -1,7 +1,7 @@
 """Proof sheets: one HTML page with every picture before and after, and what became of it.
 
 The page holds all it shows, as small pictures, so that it can be moved or sent alone, and a thousand
-pictures are some 20 megabytes. It loads nothing from elsewhere and may not (its content policy).
+pictures are some 30 megabytes. It loads nothing from elsewhere and may not (its content policy).
 """
 
 import base64
@@ -34,8 +34,9 @@ _HEAD = """<!doctype html><html lang="en"><meta charset="utf-8">
 body { font: 15px/1.4 system-ui, sans-serif; margin: 2rem; color: #222 }
 main { display: flex; flex-wrap: wrap; gap: 1.5rem; align-items: flex-start }
 figure { margin: 0; width: 360px; content-visibility: auto; contain-intrinsic-size: 360px 320px }
-.pair { position: relative; --at: 50% } .pair img { display: block; width: 100%; height: auto }
-.after { position: absolute; inset: 0; clip-path: inset(0 0 0 var(--at)) }
+.pair { position: relative; width: fit-content; --at: 50% }
+.pair img { display: block; max-width: 100%; height: auto }
+.pair .after { position: absolute; inset: 0; width: 100%; height: 100%; clip-path: inset(0 0 0 var(--at)) }
 .pair::after { content: ""; position: absolute; top: 0; bottom: 0; left: var(--at);
   width: 2px; margin-left: -1px; background: #fff; box-shadow: 0 0 3px #000 }
 .pair input { position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0;
@@ -62,10 +63,17 @@ def thumbnail(rgb: Tensor) -> bytes:
 
 
 class ProofSheet:
-    """Collects what became of pictures, on disk, and writes the page. A context."""
+    """Collects what became of pictures, on disk, and writes the page. A context.
+
+    Raises PictureError if the page's folder cannot be made: then the work need not begin.
+    """
 
     def __init__(self, target: Path) -> None:
         self.target = target
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._refusal(error) from error
         self._figures = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 closed in __exit__
         self._counts: dict[str, int] = {}
 
@@ -105,10 +113,14 @@ class ProofSheet:
                 shutil.copyfileobj(self._figures, page)
                 page.write(_FOOT)
         except OSError as error:
-            reason = f"Cannot write {self.target}: {error.strerror}"
-            raise PictureError(f"{reason}; choose another place for --report.") from error
+            raise self._refusal(error) from error
         finally:
             self._figures.seek(0, os.SEEK_END)
+
+    def _refusal(self, error: OSError) -> PictureError:
+        return PictureError(
+            f"Cannot write {self.target}: {error.strerror}; choose another place for --report."
+        )
 
     def _link(self, target: Path) -> str:
         """The way from the page to a result."""

@@ -1,5 +1,6 @@
 """No network unless asked: a process in which every socket is an error does everything that it should."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -78,3 +79,23 @@ def test_a_wrong_style_is_not_looked_for_in_the_network(tmp_path: Path, referenc
     scene(20, 20).save(tmp_path / "photo.jpg")
     result = guarded(RUN, tmp_path, "apply", "photo.jpg", "-s", reference)
     assert result.returncode == 2, result.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "words"),
+    [
+        ('{"dependencies": [{"name": "a", "version": "1", "vulns": []}]}', 0, "1 of 1"),
+        ('{"dependencies": [{"name": "a", "version": "1", "vulns": [{"id": "CVE-1"}]}]}', 1, "a: CVE-1"),
+        ('{"dependencies": [{"name": "a", "skip_reason": "not found"}]}', 0, "0 of 1"),
+        ("", 0, "does not answer"),
+    ],
+)
+def test_the_audit_fails_for_vulnerabilities_only(tmp_path: Path, answer: str, code: int, words: str) -> None:
+    program = tmp_path / "pip-audit"
+    program.write_text(f"#!/bin/sh\necho '{answer}'\nexit 1\n")
+    program.chmod(0o755)
+    audit = Path(__file__).parent.parent / ".ci/audit"
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    result = subprocess.run([sys.executable, audit], capture_output=True, env=environment)
+    assert result.returncode == code
+    assert words in result.stdout.decode()

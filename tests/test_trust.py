@@ -138,14 +138,14 @@ def test_strange_names_stay_what_they_are_inside_the_output(run: Run, tmp_path: 
         Path(os.fsdecode(os.path.join(inside, name))).write_bytes(content.read_bytes())
     content.unlink()
     assert run("apply", "in", "-s", "ink-wash", "-o", "out", "--dry-run").stdout.count(b"\n") == len(STRANGE)
-    result = run("apply", "in", "-s", "ink-wash", "-o", "out", "--json", "--report", "sheet.html")
+    result = run("apply", "in", "-s", "ink-wash", "-o", "out", "--json", "--report", "page/sheet.html")
     assert result.returncode == 0, result.stderr.decode()
     assert sorted(os.listdir(os.fsencode(tmp_path / "out"))) == sorted(STRANGE)
     records = [json.loads(line) for line in result.stdout.splitlines()]
     assert sorted(os.fsencode(Path(r["source"]).name) for r in records) == sorted(STRANGE)
     assert b"\x1b" not in result.stderr + result.stdout
-    assert b"\x1b" not in (tmp_path / "sheet.html").read_bytes()
-    assert sorted(os.listdir(tmp_path)) == ["in", "out", "sheet.html"]
+    assert b"\x1b" not in (tmp_path / "page/sheet.html").read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["in", "out", "page"]
 
 
 def test_names_that_cannot_be_written_fail_alone(run: Run, tmp_path: Path) -> None:
@@ -305,7 +305,10 @@ def test_the_proof_sheet_holds_all_it_shows(run: Run, tmp_path: Path) -> None:
     assert not re.search(r'(src|href)="(https?:)?//', page)
     links = re.findall(r'href="([^"]+)"', page)
     assert sorted(links) == ["000.png", "001.png", "002.png"]
-    assert run("apply", "in", "-s", "ink-wash", "--report", "none/sheet.html").returncode == 2
+    result = run("apply", "in", "-s", "ink-wash", "-o", "new", "--report", "in/000.png/sheet.html")
+    assert result.returncode == 1
+    assert b"--report" in result.stderr
+    assert not (tmp_path / "new").exists()
 
 
 # -- watching -------------------------------------------------------------------------------------

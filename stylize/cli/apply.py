@@ -170,11 +170,10 @@ def apply(
             raise UsageError("With - there is one picture and nothing beside it; give only that one input.")
         stream(painter, inputs[0], output, format, name if as_json else None)
         return
-    works = [Path(text) for text in (palette_from, strokes_from, outside, mask) if text]
-    works += [Path(bundled.weighted(text)[0]) for text in style]
-    naming = Naming(output, name, format, recursive, explain, keep=tuple(works))
+    read = [palette_from, strokes_from, outside, mask, files_from, *(bundled.weighted(s)[0] for s in style)]
+    naming = Naming(output, name, format, recursive, explain, keep=tuple(Path(r) for r in read if r))
     listed = read_list(_bytes_of(files_from)) if files_from else []
-    jobs, refused = ([], []) if watch else plan_jobs(inputs, naming, listed)
+    jobs, refused = ([], []) if watch and not dry_run else plan_jobs(inputs, naming, listed)
     if dry_run:
         failed = show_plan(jobs, refused, name, as_json)
     else:
@@ -201,8 +200,6 @@ def _check_options(
         raise UsageError("--watch follows folders; give folders only.")
     if report and report.suffix.lower() not in {".html", ".htm"}:
         raise UsageError(f"A report is an HTML page; {report} is none.")
-    if report and not is_folder(report.parent):
-        raise UsageError(f"There is no folder {report.parent} for the report; make it first.")
 
 
 def _bytes_of(place: Path) -> bytes:
