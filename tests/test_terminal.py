@@ -216,7 +216,7 @@ def test_styles_and_files_are_offered(tmp_path: Path, monkeypatch: pytest.Monkey
     for name in ("wave.safetensors", "work[1].jpg", "words.txt"):
         (tmp_path / name).touch()
     assert complete_style("ink") == ["ink-wash"]
-    assert set(complete_style("")) == {*bundled.style_paths(), "wave.safetensors", "work[1].jpg", "works/"}
+    assert set(complete_style("")) == {*bundled.known_styles(), "wave.safetensors", "work[1].jpg", "works/"}
     assert complete_style("wo") == ["work[1].jpg", "works/"]
     assert complete_style("work[") == ["work[1].jpg"]
 
