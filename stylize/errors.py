@@ -1,6 +1,9 @@
-"""What can go wrong for a user, and the exit code that says so."""
+"""What can go wrong for a user: the sentence that says what to do next, and the exit code."""
 
+import errno
+from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -10,18 +13,15 @@ class ExitCode(IntEnum):
     FAILED = 1
     USAGE = 2
     INTERRUPTED = 130
+    CLOSED_PIPE = 141
 
 
 class StylizeError(Exception):
     """Something the user can act on: the message is one sentence that says what to do next."""
 
-    exit_code = ExitCode.FAILED
-
 
 class UsageError(StylizeError):
     """The command itself does not make sense (unknown style, colliding outputs, bad option)."""
-
-    exit_code = ExitCode.USAGE
 
 
 class PictureError(StylizeError):
@@ -30,3 +30,80 @@ class PictureError(StylizeError):
 
 class WeightsError(StylizeError):
     """A weights or style file is not what it claims to be."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A kind of exception, what is said, and the exit code.
+
+    `kind` is a type, or the name of a type of a library that need not be loaded. In the sentence,
+    {error} is what the exception says, {file} the file that it is about and {command} the command.
+    """
+
+    kind: type[BaseException] | str
+    sentence: str
+    code: ExitCode
+    number: int | None = None
+    """Only for an OSError of this number."""
+
+    def fits(self, fault: BaseException) -> bool:
+        """Is the exception of this kind?"""
+        if isinstance(self.kind, str):
+            return any(kind.__name__ == self.kind for kind in type(fault).__mro__)
+        if self.number is not None and getattr(fault, "errno", None) != self.number:
+            return False
+        return isinstance(fault, self.kind)
+
+
+_FULL = "There is no room for {file}; free some, then run the same command again with --skip-existing."
+_MEMORY = "The free memory does not suffice; paint smaller with --size, or in smaller tiles with --tile."
+
+TABLE = (
+    Row(UsageError, "{error}", ExitCode.USAGE),
+    Row(StylizeError, "{error}", ExitCode.FAILED),
+    Row("ClickException", "{error}; {command} --help says what there is.", ExitCode.USAGE),
+    Row(KeyboardInterrupt, "Interrupted.", ExitCode.INTERRUPTED),
+    Row(BrokenPipeError, "", ExitCode.CLOSED_PIPE),
+    Row(OSError, _FULL, ExitCode.FAILED, errno.ENOSPC),
+    Row(OSError, _FULL, ExitCode.FAILED, errno.EDQUOT),
+    Row(
+        OSError,
+        "Too many files are open; use fewer --workers or raise `ulimit -n`.",
+        ExitCode.FAILED,
+        errno.EMFILE,
+    ),
+    Row(
+        OSError,
+        "The name of {file} is too long; choose a shorter one with -o.",
+        ExitCode.FAILED,
+        errno.ENAMETOOLONG,
+    ),
+    Row(FileNotFoundError, "There is no file or folder {file}; check the path.", ExitCode.FAILED),
+    Row(PermissionError, "{file} may not be read or written; change its permissions.", ExitCode.FAILED),
+    Row(OSError, "{file} cannot be used: {error}; try another place.", ExitCode.FAILED),
+    Row(MemoryError, _MEMORY, ExitCode.FAILED),
+    Row("OutOfMemoryError", _MEMORY, ExitCode.FAILED),
+    Row(ImportError, "The installation is not whole ({error}); install stylize again.", ExitCode.FAILED),
+    Row(
+        Exception,
+        "This is a mistake in stylize ({kind}: {error}); please report what STYLIZE_DEBUG=1 shows.",
+        ExitCode.FAILED,
+    ),
+)
+"""From what happened to what is said; the first row that fits counts."""
+
+
+def row_of(fault: BaseException) -> Row:
+    """The row for an exception."""
+    return next(row for row in TABLE if row.fits(fault))
+
+
+def sentence_of(fault: BaseException, file: Path | None = None) -> str:
+    """What is said of an exception, on one line; `file` is what was worked on."""
+    error = fault.strerror if isinstance(fault, OSError) else str(fault)
+    if row_of(fault).kind == "ClickException":
+        error = fault.format_message().rstrip(".")  # pyright: ignore[reportAttributeAccessIssue]
+    named = getattr(fault, "filename", None) or file or "the output"
+    command = getattr(getattr(fault, "ctx", None), "command_path", "stylize")
+    values = {"error": error, "file": named, "command": command, "kind": type(fault).__name__}
+    return row_of(fault).sentence.format(**values).strip()

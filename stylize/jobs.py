@@ -1,19 +1,23 @@
 """What `stylize apply` is going to do: which picture goes where, decided before any work starts."""
 
-from collections.abc import Sequence
+import os
+import sys
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stylize.errors import UsageError
-from stylize.paths import FORMATS, find_pictures
+from stylize.paths import FORMATS, is_folder, pictures_in
 
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to paint, and the file that the painting becomes."""
+    """One picture to paint, the file that the painting becomes, and the name of the style."""
 
     source: Path
     target: Path
+    style: str = ""
 
     @property
     def suffix(self) -> str:
@@ -25,52 +29,117 @@ class Job:
         """Pillow's name of the target's format."""
         return FORMATS[self.suffix]
 
+    @property
+    def explanation(self) -> Path:
+        """Where the sheet that explains the result goes: photo.ink-wash.explained.png."""
+        return self.target.with_name(f"{self.target.stem}.explained.png")
 
-def plan_jobs(
-    inputs: Sequence[Path], output: Path | None, style: str, suffix: str | None, recursive: bool
-) -> tuple[list[Job], list[str]]:
-    """A job for every picture among the inputs, and a sentence for every folder without any.
+
+@dataclass(frozen=True)
+class Refused:
+    """An input that gives no job, and the sentence that says why and what to do."""
+
+    source: Path
+    why: str
+
+    def record(self, style: str) -> dict[str, object]:
+        """What became of it for JSON, as of a job."""
+        return record(self.source, "", "failed", style, error=self.why)
+
+
+def record(
+    source: Path, target: Path | str, status: str, style: str, seconds: float = 0,
+    error: str = "", warning: str = "",
+) -> dict[str, object]:  # fmt: skip
+    """What became of one input, for JSON: the keys that `--json` promises."""
+    return {
+        "source": str(source), "target": str(target), "status": status, "seconds": round(seconds, 3),
+        "style": style, "error": error, "warning": warning,
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Naming:
+    """Where results go.
 
     Without `output` a painting lands beside its picture, as photo.STYLE.jpg. `output` is a file for
-    a single picture, else a folder that mirrors the inputs. Raises UsageError if two pictures
-    would become one file, or a painting would replace an input.
+    a single picture, else a folder that mirrors the inputs. `suffix` is the format asked for.
+    """
+
+    output: Path | None
+    style: str
+    suffix: str | None = None
+    recursive: bool = False
+    explain: bool = False
+    keep: tuple[Path, ...] = ()
+    """Files that no result may replace, beside the inputs: masks, works that give a style."""
+
+
+def plan_jobs(
+    inputs: Sequence[Path], naming: Naming, listed: Sequence[Path] = (), strict: bool = True
+) -> tuple[list[Job], list[Refused]]:
+    """A job for every picture among the inputs, and what was refused.
+
+    `listed` are further inputs; where they are relative, the output folder mirrors their folders.
+    If two pictures would become one file, a painting would replace an input, or would land outside the
+    output folder, UsageError is raised, or without `strict` the picture refused.
     """
     jobs: list[Job] = []
-    problems: list[str] = []
-    single = len(inputs) == 1
+    refused: list[Refused] = []
+    single = len(inputs) + len(listed) == 1
     for place in inputs:
-        if not place.is_dir():
-            jobs.append(Job(place, _target_of_file(place, output, style, suffix, single)))
-            continue
-        try:
-            jobs += _jobs_in_folder(place, output, style, suffix, recursive)
-        except UsageError as error:
-            problems.append(str(error))
-    _check_collisions(jobs)
-    return jobs, problems
+        if is_folder(place):
+            _add_folder(place, naming, jobs, refused)
+        else:
+            jobs.append(Job(place, _target_of_file(place, naming, single), naming.style))
+    for place in listed:
+        if is_folder(place):
+            _add_folder(place, naming, jobs, refused)
+        else:
+            jobs.append(Job(place, _target_of_listed(place, naming), naming.style))
+    impossible = dict(_impossible(jobs, naming))
+    if strict and impossible:
+        raise UsageError(next(iter(impossible.values())))
+    refused += [Refused(job.source, why) for job, why in impossible.items()]
+    return [job for job in jobs if job not in impossible], refused
 
 
-def _jobs_in_folder(
-    place: Path, output: Path | None, style: str, suffix: str | None, recursive: bool
-) -> list[Job]:
-    pictures = find_pictures([place], recursive)
-    if output is not None:
-        return [Job(p, _inside(output, p.relative_to(place), suffix)) for p in pictures]
-    # Earlier paintings that lie beside their photographs are not photographs.
-    photos = [p for p in pictures if not p.stem.endswith((f".{style}", f".{style}.explained"))]
-    return [Job(p, _beside(p, style, suffix)) for p in photos]
+def _add_folder(place: Path, naming: Naming, jobs: list[Job], refused: list[Refused]) -> None:
+    """Add the jobs of a folder, and what was refused in it."""
+    pictures, left = pictures_in(place, naming.recursive, naming.output)
+    refused += [Refused(path, why) for path, why in left]
+    if naming.output is None:
+        # Earlier paintings that lie beside their photographs are not photographs.
+        results = (f".{naming.style}", f".{naming.style}.explained")
+        photos = [p for p in pictures if not p.stem.endswith(results)]
+        jobs += [Job(p, _beside(p, naming), naming.style) for p in photos]
+    else:
+        jobs += [Job(p, _inside(naming.output, p.relative_to(place), naming), naming.style) for p in pictures]
+    if not pictures and not left:
+        hint = "" if naming.recursive else ", or add --recursive for the folders in it"
+        refused.append(Refused(place, f"There are no pictures in {place}; name another folder{hint}."))
 
 
-def _target_of_file(place: Path, output: Path | None, style: str, suffix: str | None, single: bool) -> Path:
+def _target_of_file(place: Path, naming: Naming, single: bool) -> Path:
+    output, suffix = naming.output, naming.suffix
     if output is None:
-        return _beside(place, style, suffix)
-    if single and not output.is_dir() and output.suffix:
+        return _beside(place, naming)
+    if single and not is_folder(output) and output.suffix:
         if output.suffix.lower().lstrip(".") not in FORMATS:
             raise UsageError(f"Cannot write {output.suffix} files; use one of {', '.join(FORMATS)}.")
         if suffix and FORMATS[suffix] != FORMATS[output.suffix.lower().lstrip(".")]:
             raise UsageError(f"--format {suffix} and the name {output} disagree; leave one out.")
         return output
-    return _inside(output, Path(place.name), suffix)
+    return _inside(output, Path(place.name), naming)
+
+
+def _target_of_listed(place: Path, naming: Naming) -> Path:
+    """As of a file, but a/b.jpg stays in a folder a; what lies elsewhere (../b.jpg, /b.jpg) gives a name."""
+    if naming.output is None:
+        return _beside(place, naming)
+    name = Path(os.path.normpath(place))
+    elsewhere = name.is_absolute() or name.parts[0] == ".."
+    return _inside(naming.output, Path(name.name) if elsewhere else name, naming)
 
 
 def _suffix(source: Path, suffix: str | None) -> str:
@@ -80,23 +149,40 @@ def _suffix(source: Path, suffix: str | None) -> str:
     return source.suffix if source.suffix.lower().lstrip(".") in FORMATS else ".png"
 
 
-def _beside(source: Path, style: str, suffix: str | None) -> Path:
-    return source.with_name(f"{source.stem}.{style}{_suffix(source, suffix)}")
+def _beside(source: Path, naming: Naming) -> Path:
+    return source.with_name(f"{source.stem}.{naming.style}{_suffix(source, naming.suffix)}")
 
 
-def _inside(folder: Path, name: Path, suffix: str | None) -> Path:
-    return folder / name.with_suffix(_suffix(name, suffix))
+def _inside(folder: Path, name: Path, naming: Naming) -> Path:
+    return folder / name.with_suffix(_suffix(name, naming.suffix))
 
 
-def _check_collisions(jobs: Sequence[Job]) -> None:
-    sources = {job.source.resolve() for job in jobs}
-    taken: dict[Path, Path] = {}
+def _impossible(jobs: Sequence[Job], naming: Naming) -> Iterator[tuple[Job, str]]:
+    """The jobs whose result cannot be written where it should go, each with a sentence."""
+    sources = {_real(path) for path in (*(job.source for job in jobs), *naming.keep)}
+    folder = None if naming.output is None or naming.output.is_file() else os.path.realpath(naming.output)
+    taken: dict[str, Path] = {}
     for job in jobs:
-        target = job.target.resolve()
-        if target in sources:
-            raise UsageError(f"{job.target} is an input and would be replaced; choose another -o.")
-        if target in taken:
-            raise UsageError(
-                f"{taken[target]} and {job.source} would both become {job.target}; paint them apart."
-            )
-        taken[target] = job.source
+        for target in (job.target, job.explanation) if naming.explain else (job.target,):
+            place = _real(target)
+            if place in sources:
+                yield job, f"{target} is an input and would be replaced; choose another -o."
+            elif place in taken:
+                both = f"{taken[place]} and {job.source} would both become {target}"
+                yield job, f"{both}; paint them apart."
+            taken.setdefault(place, job.source)
+        if folder and job.target != naming.output and not _is_inside(job.target, folder):
+            where = f"A link would take {job.target} out of {naming.output}"
+            yield job, f"{where}; remove the link or choose another -o."
+
+
+def _is_inside(target: Path, folder: str) -> bool:
+    return Path(os.path.realpath(target.parent)).is_relative_to(folder)
+
+
+def _real(path: Path) -> str:
+    """The one name of a file: without links, and where the system does not tell a from A, without case."""
+    real = os.path.realpath(path)
+    if sys.platform in {"darwin", "win32"}:
+        return unicodedata.normalize("NFC", real).casefold()
+    return real

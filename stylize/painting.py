@@ -1,7 +1,10 @@
 """Working through the jobs of `stylize apply`: read, paint, write; a bad file never stops the rest."""
 
+import os
 import time
+import traceback
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -10,15 +13,18 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from stylize.console import debugging
 from stylize.devices import choose_device, choose_dtype
-from stylize.errors import PictureError
+from stylize.errors import PictureError, sentence_of
 from stylize.explaining import explain
-from stylize.images import Picture, read_picture, resize_picture, write_picture
-from stylize.jobs import Job
+from stylize.files import Claims
+from stylize.images import Picture, read_picture, read_rgb, resize_picture, write_picture
+from stylize.jobs import Job, record
 from stylize.looks import Look
 from stylize.marking import Metadata, without_private, xmp_packet
 from stylize.mixing import keep_colour, masked, with_palette
 from stylize.overlap import ahead, groups_of, usual_workers, workers
+from stylize.proofs import thumbnail
 from stylize.sheets import write_sheet
 from stylize.styles import perceptual_network
 from stylize.stylizer import Stylizer
@@ -29,6 +35,8 @@ Status = Literal["done", "skipped", "failed"]
 _BATCH_ON_ACCELERATOR = 8
 _BATCHES_SORTED = 4
 """So many batches' worth of pictures are looked at together to find ones of the same size."""
+_MOST_SORTED = 256
+"""But no more pictures than these, unless a single batch has more: each is an open file as well."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,8 @@ class PaintSettings:
     metadata: Metadata = "all"
     explain: bool = False
     """Write a sheet beside each result that says where and why it differs from the photograph."""
+    proofs: bool = False
+    """Make small pictures of photograph and result, for a proof sheet."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +66,15 @@ class Outcome:
     status: Status
     seconds: float
     note: str = ""
+    before: bytes = b""
+    after: bytes = b""
+    """Small pictures for a proof sheet, where the settings ask for them."""
 
     def record(self) -> dict[str, object]:
         """The outcome for JSON."""
-        return {
-            "source": str(self.job.source),
-            "target": str(self.job.target),
-            "status": self.status,
-            "seconds": round(self.seconds, 3),
-            "error": self.note if self.status == "failed" else "",
-            "warning": self.note if self.status == "done" else "",
-        }
+        warning, error = ("", self.note) if self.status == "failed" else (self.note, "")
+        job = self.job
+        return record(job.source, job.target, self.status, job.style, self.seconds, error, warning)
 
 
 @dataclass(frozen=True)
@@ -79,15 +87,12 @@ class _Task:
     sheet: Image.Image | None = None
     status: Status | None = None
     note: str = ""
+    before: bytes = b""
+    after: bytes = b""
 
     def then(self, started: float, **changes: object) -> "_Task":
         """The task with changes, and the time since `started` added."""
         return replace(self, seconds=self.seconds + time.monotonic() - started, **changes)  # pyright: ignore
-
-
-def explanation_of(job: Job) -> Path:
-    """Where the sheet that explains a result goes: photo.ink-wash.explained.png."""
-    return job.target.with_name(f"{job.target.stem}.explained.png")
 
 
 class Painter:
@@ -133,20 +138,23 @@ class Painter:
 
         Threads read what comes next and write what is painted while this one paints. However many
         jobs there are, only a few pictures are in memory. When the iterator is closed, or Ctrl-C
-        comes, the files being written are finished.
+        comes, the files being written are finished. What another process is painting is skipped.
         """
         count = usual_workers() if self.settings.workers is None else self.settings.workers
-        window = self.batch * (_BATCHES_SORTED if self.batch > 1 else 1)
-        with workers(min(count, len(jobs))) as readers, workers(min(count, len(jobs))) as writers:
-            read = ahead(readers, self._read, jobs, count + window if count else 0)
+        window = max(self.batch, min(self.batch * _BATCHES_SORTED, _MOST_SORTED)) if self.batch > 1 else 1
+        threads, began = min(count, len(jobs)), time.time()
+        with Claims() as claims, workers(threads) as readers, workers(threads) as writers:
+            read = ahead(
+                readers, lambda job: self._read(job, claims, began), jobs, count + window if count else 0
+            )
             painted = (task for tasks in groups_of(read, window) for task in self._paint_window(tasks))
-            for task in ahead(writers, self._write, painted, count):
+            for task in ahead(writers, lambda task: self._write(task, claims), painted, count):
                 assert task.status is not None
-                yield Outcome(task.job, task.status, task.seconds, task.note)
+                yield Outcome(task.job, task.status, task.seconds, task.note, task.before, task.after)
 
     def is_done(self, job: Job) -> bool:
         """Is there a result that shall stay? Raises PictureError if it is in the way."""
-        if not job.target.exists() or self.settings.force:
+        if self.settings.force or not os.path.lexists(job.target):
             return False
         if self.settings.skip_existing:
             return True
@@ -154,15 +162,22 @@ class Painter:
 
     # -- the three stations ---------------------------------------------------------------------------
 
-    def _read(self, job: Job) -> _Task:
+    def _read(self, job: Job, claims: Claims, began: float) -> _Task:
         task, started = _Task(job), time.monotonic()
         try:
-            if self.is_done(job):
-                return task.then(started, status="skipped")
             _make_folder(job.target.parent)
-            return task.then(started, picture=self._sized(read_picture(job.source), str(job.source)))
-        except PictureError as fault:
-            return task.then(started, status="failed", note=str(fault))
+            if not claims.take(job.target):
+                return task.then(started, status="skipped", note=f"Another process is painting {job.target}.")
+            if _is_newer(job.target, began):
+                note = f"{job.target} appeared while this ran, and was kept."
+                return task.then(started, status="skipped", note=note)
+            if self.is_done(job):
+                return task.then(started, status="skipped", **self._proofs_of_files(job))
+            picture = self._sized(read_picture(job.source), str(job.source))
+            before = thumbnail(picture.rgb) if self.settings.proofs else b""
+            return task.then(started, picture=picture, before=before)
+        except Exception as fault:  # whatever is wrong with one file must not stop the rest
+            return _failed(task, started, fault, job.source)
 
     def _paint_window(self, tasks: Sequence[_Task]) -> Iterator[_Task]:
         """Paint tasks in batches of one size; they come back in their order."""
@@ -214,17 +229,28 @@ class Painter:
             )
         return replace(photo, rgb=painted, xmp=xmp_packet(self.look.cards, photo.xmp))
 
-    def _write(self, task: _Task) -> _Task:
-        if task.picture is None:
-            return task
+    def _write(self, task: _Task, claims: Claims) -> _Task:
         started = time.monotonic()
         try:
+            if task.picture is None:
+                return task
+            if task.sheet is not None:  # first, since a result that is there is left alone by the next run
+                write_sheet(task.sheet, task.job.explanation)
             write_picture(task.picture, task.job.target, task.job.format_name, self.settings.quality)
-            if task.sheet is not None:
-                write_sheet(task.sheet, explanation_of(task.job))
-        except PictureError as fault:
-            return task.then(started, picture=None, status="failed", note=str(fault))
-        return task.then(started, picture=None, status="done")
+            after = thumbnail(task.picture.rgb) if self.settings.proofs else b""
+            return task.then(started, picture=None, status="done", after=after)
+        except Exception as fault:
+            return _failed(task, started, fault, task.job.target)
+        finally:
+            claims.release(task.job.target)
+
+    def _proofs_of_files(self, job: Job) -> dict[str, bytes]:
+        """Small pictures of a job that was done earlier; none of what cannot be read."""
+        if not self.settings.proofs:
+            return {}
+        with suppress(PictureError):
+            return {"before": thumbnail(read_rgb(job.source)), "after": thumbnail(read_rgb(job.target))}
+        return {}
 
     def _sized(self, picture: Picture, name: str = "the picture") -> Picture:
         mask, side = self.look.mask, self.settings.longer_side
@@ -237,6 +263,12 @@ class Painter:
         return resize_picture(picture, side) if side else picture
 
 
+def _failed(task: _Task, started: float, fault: Exception, file: Path) -> _Task:
+    if debugging():
+        traceback.print_exception(fault)
+    return task.then(started, picture=None, status="failed", note=sentence_of(fault, file))
+
+
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -244,3 +276,11 @@ def _make_folder(folder: Path) -> None:
         raise PictureError(
             f"Cannot make the folder {folder}: {error.strerror}; choose another -o."
         ) from error
+
+
+def _is_newer(path: Path, moment: float) -> bool:
+    """Was a file written after a moment, in seconds since the epoch? False if there is none."""
+    try:
+        return path.lstat().st_mtime > moment
+    except FileNotFoundError:
+        return False

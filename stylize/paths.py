@@ -1,5 +1,6 @@
 """Which files are pictures, and where they are. No torch, so that a command can be checked at once."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -27,15 +28,62 @@ def find_pictures(places: Iterable[Path], recursive: bool = True) -> list[Path]:
     """
     found: list[Path] = []
     for place in places:
-        if place.is_dir():
-            inside = place.rglob("*") if recursive else place.iterdir()
-            pictures = sorted(p for p in inside if p.suffix.lower() in READABLE and p.is_file())
+        if is_folder(place):
+            pictures, _ = pictures_in(place, recursive)
             if not pictures:
                 hint = "" if recursive else ", or add --recursive for the folders in it"
                 raise UsageError(f"There are no pictures in {place}; name another folder{hint}.")
             found += pictures
-        elif place.exists():
+        elif os.path.lexists(place):
             found.append(place)
         else:
             raise UsageError(f"There is no file or folder {place}; check the path.")
     return found
+
+
+def is_folder(place: Path) -> bool:
+    """Is there a folder? A name that no file can have is none (Path.is_dir raises for some)."""
+    return os.path.isdir(place)
+
+
+def pictures_in(
+    folder: Path, recursive: bool, without: Path | None = None
+) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """The pictures in a folder, sorted by name, and what could not be looked at, each with a sentence.
+
+    Hidden files and folders are left out, so is the folder `without`, and so are links to folders,
+    which could lead round in circles. A link that leads out of the folder is not followed, but told.
+    """
+    found: list[Path] = []
+    left: list[tuple[Path, str]] = []
+
+    def unreadable(error: OSError) -> None:
+        place = Path(error.filename)
+        left.append((place, f"Cannot read the folder {place}: {error.strerror}; check its permissions."))
+
+    root, skipped = os.path.realpath(folder), without and os.path.realpath(without)
+    for place, folders, names in os.walk(folder, onerror=unreadable):
+        visible = [name for name in folders if recursive and not name.startswith(".")]
+        folders[:] = [name for name in visible if os.path.realpath(os.path.join(place, name)) != skipped]
+        for path in (Path(place, name) for name in names):
+            if path.suffix.lower() not in READABLE or path.name.startswith("."):
+                continue
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+                why = f"{path} is a link that leads out of {folder}; name it outright to paint it."
+                left.append((path, why))
+            elif path.is_file():
+                found.append(path)
+    return sorted(found), left
+
+
+def read_list(data: bytes) -> list[Path]:
+    """The paths in a list, one to a line; after zero bytes instead of lines if there are any (find -print0).
+
+    Names need not be UTF-8. Empty lines are left out.
+    """
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if b"\0" in data:
+        names = data.split(b"\0")
+    else:
+        names = [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    return [Path(os.fsdecode(name)) for name in names if name]

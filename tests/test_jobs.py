@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from stylize.errors import UsageError
-from stylize.jobs import Job, plan_jobs
+from stylize.jobs import Job, Naming, plan_jobs
 
 
 def plan(inputs: list[Path], output: Path | None = None, suffix: str | None = None, deep: bool = False):
-    return plan_jobs(inputs, output, "ink", suffix, deep)
+    return plan_jobs(inputs, Naming(output, "ink", suffix, deep))
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_format_replaces_the_suffix(tmp_path: Path) -> None:
 
 def test_a_single_input_may_name_its_result(tmp_path: Path) -> None:
     jobs, _ = plan([tmp_path / "x.jpg"], tmp_path / "out.png")
-    assert jobs == [Job(tmp_path / "x.jpg", tmp_path / "out.png")]
+    assert jobs == [Job(tmp_path / "x.jpg", tmp_path / "out.png", "ink")]
 
 
 def test_several_inputs_go_into_a_folder_under_their_names(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_an_empty_folder_is_a_problem_and_the_rest_goes_on(tree: Path, tmp_path:
     jobs, problems = plan([empty, tree], tmp_path / "out")
     assert len(jobs) == 2
     assert len(problems) == 1
-    assert str(empty) in problems[0]
+    assert str(empty) in problems[0].why
 
 
 @pytest.mark.parametrize(

@@ -1,31 +1,31 @@
 """`stylize apply`: paint pictures."""
 
-import json
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from stylize import bundled
-from stylize.cli.options import DeviceOption, DtypeOption, JsonOption, QuietOption, TileOption
-from stylize.console import progress, talk
-from stylize.errors import ExitCode, PictureError, UsageError
-from stylize.jobs import Job, plan_jobs
-from stylize.paths import FORMATS
+from stylize.cli.options import (
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    QuietOption,
+    TileOption,
+    complete_style,
+)
+from stylize.cli.streaming import STREAM, stream
+from stylize.cli.working import do, follow, show_plan, telling
+from stylize.errors import ExitCode, UsageError
+from stylize.jobs import Naming, plan_jobs
+from stylize.paths import is_folder, read_list
 
 if TYPE_CHECKING:
     from stylize.painting import Painter
 
-STREAM = Path("-")
-
 
 def apply(
-    inputs: Annotated[
-        list[Path],
-        typer.Argument(metavar="INPUT...", allow_dash=True, help="Pictures or folders; - is stdin."),
-    ],
     style: Annotated[
         list[str],
         typer.Option(
@@ -33,12 +33,23 @@ def apply(
             "-s",
             metavar="STYLE[:WEIGHT]",
             help="A bundled style, a .safetensors style, any painting, or a folder of works. Several blend.",
+            autocompletion=complete_style,
         ),
     ],
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="INPUT...", allow_dash=True, help="Pictures or folders; - is stdin."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
             "--output", "-o", allow_dash=True, help="File or folder; - is stdout. Default: beside the input."
+        ),
+    ] = None,
+    files_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--files-from", metavar="LIST", allow_dash=True, help="Also paint what a file lists; - is stdin."
         ),
     ] = None,
     strength: Annotated[
@@ -48,14 +59,23 @@ def apply(
         bool, typer.Option("--reverse", help="The way back of a style that goes both ways.")
     ] = False,
     palette_from: Annotated[
-        str | None, typer.Option(help="Another style that gives the colours; --style gives the strokes.")
+        str | None,
+        typer.Option(
+            help="Another style that gives the colours; --style gives the strokes.",
+            autocompletion=complete_style,
+        ),
     ] = None,
     strokes_from: Annotated[
-        str | None, typer.Option(help="Another style that gives the strokes; --style gives the colours.")
+        str | None,
+        typer.Option(
+            help="Another style that gives the strokes; --style gives the colours.",
+            autocompletion=complete_style,
+        ),
     ] = None,
     keep_colour: Annotated[
-        bool, typer.Option("--keep-colour", "--keep-color", help="Keep the photograph's colours.")
+        bool, typer.Option("--keep-colour", help="Keep the photograph's colours.")
     ] = False,
+    keep_color: Annotated[bool, typer.Option("--keep-color", hidden=True)] = False,
     mask: Annotated[
         Path | None,
         typer.Option(help="Picture of the input's size: paint where it is white (or opaque)."),
@@ -64,7 +84,8 @@ def apply(
         float, typer.Option(min=0, max=1000, help="Soften the mask's edge over so many pixels.")
     ] = 8,
     outside: Annotated[
-        str | None, typer.Option(help="Style outside the mask. Default: the photograph.")
+        str | None,
+        typer.Option(help="Style outside the mask. Default: the photograph.", autocompletion=complete_style),
     ] = None,
     size: Annotated[
         int | None,
@@ -98,6 +119,13 @@ def apply(
     ] = False,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace results that exist.")] = False,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave results that exist.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Follow the folders, and paint what appears until Ctrl-C.")
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="PAGE.html", help="Write a page with each picture before and after."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would be painted.")] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -114,93 +142,68 @@ def apply(
 
     stylize apply photo.jpg --style ink-wash:0.7 --style van-gogh:0.3
 
+    stylize apply incoming/ --style engraving -o done/ --watch --report done/sheet.html
+
     curl -s URL | stylize apply - --style van-gogh -o - > result.png
     """
-    if force and skip_existing:
-        raise UsageError("--force and --skip-existing contradict each other; choose one.")
-    name = "+".join(bundled.style_file(bundled.weighted(text)[0]).stem for text in style)
-    streaming = STREAM in inputs or output == STREAM
-    if streaming and len(inputs) > 1:
-        raise UsageError("With - there is one picture at a time; give only that one input.")
-    if streaming and explain:
-        raise UsageError("--explain writes a sheet beside the result; it does not go with -.")
-    jobs, problems = ([], []) if streaming else plan_jobs(inputs, output, name, format, recursive)
+    inputs = list(inputs or [])
+    _check_options(inputs, files_from, force and skip_existing, watch, report)
+    name = "+".join(bundled.style_file(bundled.weighted(text)[0]).resolve().stem for text in style)
+    settings_of = {
+        "strength": strength, "longer_side": size, "quality": quality, "force": force,
+        "skip_existing": skip_existing or (watch and not force), "tile": tile, "batch": batch_size,
+        "workers": workers, "metadata": "none" if no_metadata else "public" if strip_private else "all",
+        "explain": explain, "proofs": report is not None,
+    }  # fmt: skip
+
+    def painter() -> "Painter":
+        from stylize.looks import resolve_look  # torch comes with these
+        from stylize.painting import Painter, PaintSettings
+
+        look = resolve_look(
+            style, palette_from, strokes_from, keep_colour or keep_color, mask, feather, outside, reverse
+        )
+        return Painter(look, device, dtype, PaintSettings(**settings_of))
+
+    if STREAM in inputs or output == STREAM:
+        if len(inputs) > 1 or files_from or watch or report or explain:
+            raise UsageError("With - there is one picture and nothing beside it; give only that one input.")
+        stream(painter, inputs[0], output, format, name if as_json else None)
+        return
+    read = [palette_from, strokes_from, outside, mask, files_from, *(bundled.weighted(s)[0] for s in style)]
+    naming = Naming(output, name, format, recursive, explain, keep=tuple(Path(r) for r in read if r))
+    listed = read_list(_bytes_of(files_from)) if files_from else []
+    jobs, refused = ([], []) if watch and not dry_run else plan_jobs(inputs, naming, listed)
     if dry_run:
-        for job in jobs:
-            typer.echo(f"{job.source} -> {job.target}")
-        return _finish(problems, failed=len(problems))
-
-    from stylize.looks import resolve_look  # torch comes with these
-    from stylize.painting import Painter, PaintSettings
-
-    settings = PaintSettings(
-        strength, size, quality, force, skip_existing, tile, batch_size, workers,
-        metadata="none" if no_metadata else "public" if strip_private else "all", explain=explain,
-    )  # fmt: skip
-    look = resolve_look(style, palette_from, strokes_from, keep_colour, mask, feather, outside, reverse)
-    painter = Painter(look, device, dtype, settings)
-    if streaming:
-        _stream(painter, inputs[0], output, format)
+        failed = show_plan(jobs, refused, name, as_json)
     else:
-        failed = _work(painter, jobs, as_json, quiet)
-        _finish(problems, failed + len(problems))
-
-
-def _work(painter: "Painter", jobs: list[Job], as_json: bool, quiet: bool) -> int:
-    """Do the jobs, telling how it goes; the number that failed."""
-    failed = done = 0
-    try:
-        with progress(quiet or len(jobs) < 2) as bar, closing(painter.work(jobs)) as outcomes:
-            task = bar.add_task("Painting", total=len(jobs), note="")
-            for outcome in outcomes:
-                failed += outcome.status == "failed"
-                done += 1
-                if as_json:
-                    typer.echo(json.dumps(outcome.record(), ensure_ascii=False))
-                if outcome.note:
-                    talk.print(outcome.note, markup=False)
-                elif not quiet and not as_json and len(jobs) < 2:
-                    verb = "Kept" if outcome.status == "skipped" else "Painted"
-                    talk.print(f"{verb} {outcome.job.target}", markup=False)
-                bar.advance(task)
-    except KeyboardInterrupt:
-        if len(jobs) > 1:
-            talk.print(f"Stopped after {done} of {len(jobs)} pictures; add --skip-existing to go on.")
-        raise
-    if not quiet and len(jobs) > 1:
-        talk.print(f"{len(jobs) - failed} of {len(jobs)} pictures are ready.")
-    return failed
-
-
-def _finish(problems: list[str], failed: int) -> None:
-    for problem in problems:
-        talk.print(problem, markup=False)
+        with telling(as_json, quiet, report) as tell:
+            if watch:
+                failed = follow(inputs, naming, tell, painter)
+            else:
+                failed = do(jobs, refused, name, tell, painter)
     if failed:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _stream(painter: "Painter", source: Path, output: Path | None, suffix: str | None) -> None:
-    """Paint one picture from stdin or to stdout."""
-    from stylize.images import encode_picture, read_picture, write_picture
+def _check_options(
+    inputs: list[Path], files_from: Path | None, both: bool, watch: bool, report: Path | None
+) -> None:
+    """Raises UsageError where options do not go together."""
+    if both:
+        raise UsageError("--force and --skip-existing contradict each other; choose one.")
+    if not inputs and not files_from:
+        raise UsageError("There is nothing to paint; name a picture, a folder, or a list with --files-from.")
+    if STREAM in inputs and files_from == STREAM:
+        raise UsageError("Standard input is either the picture or the list; write the other to a file.")
+    if watch and (files_from or not all(is_folder(place) for place in inputs)):
+        raise UsageError("--watch follows folders; give folders only.")
+    if report and report.suffix.lower() not in {".html", ".htm"}:
+        raise UsageError(f"A report is an HTML page; {report} is none.")
 
-    quality = painter.settings.quality
-    to_stdout = output is None or output == STREAM
-    job = Job(source, output or STREAM)
-    if to_stdout and sys.stdout.isatty():
-        raise UsageError("The picture would go to the terminal; name a file with -o or redirect the output.")
-    if not to_stdout and (job.target.is_dir() or job.suffix not in FORMATS):
-        raise UsageError(f"For a picture from -, -o names a file that ends in one of {', '.join(FORMATS)}.")
-    if not to_stdout and painter.is_done(job):
-        return
-    picture = (
-        read_picture(sys.stdin.buffer.read(), "standard input") if source == STREAM else read_picture(source)
-    )
-    painted = painter.paint(picture)
-    if to_stdout:
-        try:
-            encode_picture(painted, sys.stdout.buffer, FORMATS[suffix or "png"], quality)
-            sys.stdout.buffer.flush()
-        except OSError as error:
-            raise PictureError(f"Cannot write to standard output: {error.strerror}.") from error
-    else:
-        write_picture(painted, job.target, job.format_name, quality)
+
+def _bytes_of(place: Path) -> bytes:
+    """What a file says, or standard input."""
+    if place == STREAM:
+        return sys.stdin.buffer.read() if sys.stdin else b""
+    return place.read_bytes()

@@ -8,14 +8,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from stylize.cli.options import JsonOption, QuietOption
+from stylize.cli.options import JsonOption, QuietOption, complete_style
 from stylize.console import progress, talk
 from stylize.errors import UsageError
 
 
 def evaluate(
     photos: Annotated[list[Path], typer.Argument(help="Photographs, or folders of them.")],
-    style: Annotated[list[str], typer.Option("--style", "-s", help="A style to judge; give several.")],
+    style: Annotated[
+        list[str],
+        typer.Option("--style", "-s", help="A style to judge; give several.", autocompletion=complete_style),
+    ],
     works: Annotated[
         list[str] | None,
         typer.Option(metavar="STYLE=FOLDER", help="Works of a style, for the rows of real works."),

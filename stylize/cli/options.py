@@ -1,8 +1,27 @@
 """Options that several commands share: the same flag means the same everywhere."""
 
+from glob import escape, glob
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from stylize import bundled
+from stylize.errors import StylizeError
+from stylize.paths import READABLE
+
+
+def complete_style(incomplete: str) -> list[str]:
+    """What a shell offers after --style: known styles, and the files and folders that can be styles."""
+    suffixes = {*READABLE, ".safetensors"}
+    found = (Path(text) for text in sorted(glob(f"{escape(incomplete)}*")))
+    files = [f"{p}/" if p.is_dir() else str(p) for p in found if p.is_dir() or p.suffix.lower() in suffixes]
+    try:
+        names = list(bundled.known_styles())
+    except StylizeError:  # no weights, no names
+        names = []
+    return [name for name in names if name.startswith(incomplete)] + files
+
 
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 DtypeOption = Annotated[

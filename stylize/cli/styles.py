@@ -11,7 +11,7 @@ from rich.table import Table
 
 from stylize import bundled
 from stylize.cards import StyleCard, read_card
-from stylize.cli.options import JsonOption
+from stylize.cli.options import JsonOption, complete_style
 from stylize.console import talk
 from stylize.errors import UsageError
 
@@ -44,7 +44,9 @@ def list_styles(as_json: JsonOption = False) -> None:
 
 @app.command()
 def show(
-    style: Annotated[str, typer.Argument(help="A bundled style or a style file.")],
+    style: Annotated[
+        str, typer.Argument(help="A bundled style or a style file.", autocompletion=complete_style)
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Show a style's card: where it comes from, what it meant, how to treat it with respect.

@@ -1,0 +1,84 @@
+"""One picture through pipes: `stylize apply - -o -`."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from stylize.console import write_json
+from stylize.errors import PictureError, UsageError
+from stylize.jobs import Job, record
+from stylize.paths import FORMATS, is_folder
+
+if TYPE_CHECKING:
+    from stylize.images import Picture
+    from stylize.painting import Painter
+
+STREAM = Path("-")
+
+
+def stream(
+    make: Callable[[], "Painter"], source: Path, output: Path | None, suffix: str | None, told: str | None
+) -> None:
+    """Paint one picture from stdin or to stdout; `told` is the style's name if JSON is wanted.
+
+    Raises UsageError where the picture would get lost, PictureError if it cannot be read or written.
+    """
+    if output is None or output == STREAM:
+        if told is not None:
+            raise UsageError("The picture goes to standard output, so --json cannot; name a file with -o.")
+        if sys.stdout is None or sys.stdout.isatty():
+            raise UsageError("The picture would go to the terminal; name a file with -o or use a pipe.")
+        with _picture_on_stdout() as file:
+            _paint_to(file, make(), source, suffix)
+        return
+    job = Job(source, output, told or "")
+    if is_folder(job.target) or job.suffix not in FORMATS:
+        raise UsageError(f"For a picture from -, -o names a file that ends in one of {', '.join(FORMATS)}.")
+    painter, began = make(), time.monotonic()
+    if not (done := painter.is_done(job)):
+        from stylize.images import write_picture
+
+        write_picture(painter.paint(_read(source)), output, job.format_name, painter.settings.quality)
+    if told is not None:
+        write_json(record(source, output, "skipped" if done else "done", told, time.monotonic() - began))
+
+
+def _paint_to(file: BinaryIO, painter: "Painter", source: Path, suffix: str | None) -> None:
+    from stylize.images import encode_picture
+
+    encode_picture(painter.paint(_read(source)), file, FORMATS[suffix or "png"], painter.settings.quality)
+
+
+def _read(source: Path) -> "Picture":
+    from stylize.images import read_picture
+
+    if source != STREAM:
+        return read_picture(source)
+    return read_picture(sys.stdin.buffer.read() if sys.stdin else b"", "standard input")
+
+
+@contextmanager
+def _picture_on_stdout() -> Iterator[BinaryIO]:
+    """Standard output for the picture alone: whatever else is printed meanwhile, by whomever, goes to stderr.
+
+    Raises PictureError if it cannot be written; a pipe that is closed stays a BrokenPipeError.
+    """
+    sys.stdout.flush()
+    number = sys.stdout.fileno()
+    kept = os.dup(number)
+    os.dup2(2, number)
+    try:
+        with os.fdopen(os.dup(kept), "wb") as file:
+            yield file
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise PictureError(f"Cannot write to standard output: {error.strerror}.") from error
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, number)
+        os.close(kept)

@@ -1,0 +1,51 @@
+"""Following a folder: which pictures have arrived, and lie still."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from stylize.jobs import Job
+
+POLL = 0.5
+"""Seconds between two looks. Looking works on every file system, network drives among them."""
+
+STILL = 2.0
+"""Seconds for which a file must not change before it is taken to be whole."""
+
+_Stamp = tuple[int, int, int]
+
+
+def arrivals(
+    look: Callable[[], Sequence[Job]], poll: float = POLL, still: float = STILL
+) -> Iterator[list[Job]]:
+    """Without end, the jobs whose pictures have come to rest since the last time; often none.
+
+    A picture that changes later comes again. `look` gives all jobs that there are now.
+    """
+    handled: dict[Path, _Stamp] = {}
+    resting: dict[Path, tuple[_Stamp, float]] = {}
+    while True:
+        began, ready, seen = time.monotonic(), [], {}
+        for job in look():
+            stamp = _stamp(job.source)
+            if stamp is None or handled.get(job.source) == stamp:
+                continue
+            before, since = resting.get(job.source, (None, began))
+            seen[job.source] = (stamp, since if before == stamp else began)
+            if began - seen[job.source][1] >= still:
+                handled[job.source] = stamp
+                ready.append(job)
+        resting = seen
+        took = time.monotonic() - began
+        yield ready
+        time.sleep(max(poll, 5 * took))  # a look at a very large folder shall not be all that is done
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    """What changes when a file does; None if it is gone or still empty."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return (found.st_size, found.st_mtime_ns, found.st_ino) if found.st_size else None
