@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "stylize"
 FLOORS = [
     {"__init__"},
     {"errors"},
+    {"trust"},
     {"config", "files", "tensors", "console", "overlap", "parallel", "health", "augment"},
     {"statistics", "cards", "bundled", "paths", "devices", "mixing", "settings"},
     {"generator", "discriminator", "perceptual", "losses", "images", "jobs", "marking"},
