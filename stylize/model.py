@@ -31,7 +31,7 @@ FORMAT_VERSION = "1"
 
 _WAY_BACK = "reverse.generator"
 
-_LARGEST_VGG19 = 1 << 30
+LARGEST_VGG19 = 1 << 30
 """Bytes; all of VGG19 with its classifier takes 575 MB."""
 
 
@@ -132,14 +132,16 @@ def load_vgg19(path: Path) -> VGG19:
 
     Raises WeightsError where one of them is missing, of another shape, or not finite.
     """
-    claims = read_header(path, _LARGEST_VGG19).tensors
+    claims = read_header(path, LARGEST_VGG19).tensors
     network = VGG19()
     weights: dict[str, Tensor] = {}
     try:
         with safe_open(path, "pt") as file:
             for name, shape in network.torchvision_shapes().items():
                 if name not in claims or claims[name].shape != shape:
-                    raise WeightsError(f"{path} is no VGG19 in torchvision's layer names: {name} is not there.")
+                    raise WeightsError(
+                        f"{path} is no VGG19 in torchvision's layer names: {name} is not there."
+                    )
                 weights[name] = file.get_tensor(name).float()
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"Cannot use {path}: it is damaged; fetch it again.") from error

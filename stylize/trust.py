@@ -48,7 +48,7 @@ def refuse_pickle(path: Path) -> None:
         raise WeightsError(
             f"Cannot use {path}: it is a pickle, which can run code; if you trust it, convert it with python "
             f'-c "import torch, safetensors.torch as s; s.save_file(torch.load({path.name!r}, '
-            f"weights_only=True), {path.stem + '.safetensors'!r})\" and use that file."
+            f'weights_only=True), {path.stem + ".safetensors"!r})" and use that file.'
         )
 
 

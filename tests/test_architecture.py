@@ -15,7 +15,7 @@ FLOORS = [
     {"trust"},
     {"config", "files", "tensors", "console", "overlap", "parallel", "health", "augment"},
     {"statistics", "cards", "bundled", "paths", "devices", "mixing", "settings"},
-    {"generator", "discriminator", "perceptual", "losses", "images", "jobs", "marking"},
+    {"generator", "discriminator", "perceptual", "losses", "images", "jobs", "marking", "hub"},
     {"encoder", "dataset", "selection", "folding", "reports", "judging"},
     {"model", "library", "tiling", "invented", "comparing", "translator", "pool"},
     {"stylizer", "painters", "validation", "batches", "translation"},

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from stylize import bundled
-from stylize.cli.options import DeviceOption, DtypeOption, JsonOption, QuietOption, TileOption
+from stylize import bundled, hub
+from stylize.cli.options import DeviceOption, DtypeOption, JsonOption, OfflineOption, QuietOption, TileOption
 from stylize.console import progress, talk
 from stylize.errors import ExitCode, PictureError, UsageError
 from stylize.jobs import Job, plan_jobs
@@ -32,7 +32,8 @@ def apply(
             "--style",
             "-s",
             metavar="STYLE[:WEIGHT]",
-            help="A bundled style, a .safetensors style, any painting, or a folder of works. Several blend.",
+            help="A style by name, a .safetensors style, any painting, a folder of works, or org/name on the "
+            "Hugging Face Hub. Several blend.",
         ),
     ],
     output: Annotated[
@@ -99,6 +100,7 @@ def apply(
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace results that exist.")] = False,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave results that exist.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would be painted.")] = False,
+    offline: OfflineOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -118,7 +120,7 @@ def apply(
     """
     if force and skip_existing:
         raise UsageError("--force and --skip-existing contradict each other; choose one.")
-    name = "+".join(bundled.style_file(bundled.weighted(text)[0]).stem for text in style)
+    name = "+".join(hub.style_name(bundled.weighted(text)[0]) for text in style)
     streaming = STREAM in inputs or output == STREAM
     if streaming and len(inputs) > 1:
         raise UsageError("With - there is one picture at a time; give only that one input.")
@@ -137,7 +139,9 @@ def apply(
         strength, size, quality, force, skip_existing, tile, batch_size, workers,
         metadata="none" if no_metadata else "public" if strip_private else "all", explain=explain,
     )  # fmt: skip
-    look = resolve_look(style, palette_from, strokes_from, keep_colour, mask, feather, outside, reverse)
+    look = resolve_look(
+        style, palette_from, strokes_from, keep_colour, mask, feather, outside, reverse, offline
+    )
     painter = Painter(look, device, dtype, settings)
     if streaming:
         _stream(painter, inputs[0], output, format)
