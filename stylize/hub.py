@@ -12,10 +12,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
 from stylize import __version__, bundled
+from stylize.console import talk
 from stylize.errors import StylizeError, UsageError, WeightsError
 from stylize.paths import READABLE
 from stylize.trust import LARGEST_STYLE, PICKLES, read_header, refuse_pickle
@@ -96,7 +98,7 @@ def fetch_style(reference: Reference, offline: bool = False) -> Path:
     path = fetch(reference, offline)
     metadata = read_header(path).metadata
     needed = "" if "generator" in metadata else metadata.get("identity", "")
-    if needed and needed != read_header(bundled.base_path()).metadata["identity"]:
+    if needed and needed != bundled_identity():
         try:
             fetch(replace(reference, file=BASE_FILE), offline)
         except UsageError:
@@ -105,6 +107,11 @@ def fetch_style(reference: Reference, offline: bool = False) -> Path:
                 f"ask its author to add {BASE_FILE}."
             ) from None
     return path
+
+
+def bundled_identity() -> str:
+    """What the bundled base is called in the styles that were made for it."""
+    return read_header(bundled.base_path()).metadata["identity"]
 
 
 def fetch(reference: Reference, offline: bool = False, largest: int = LARGEST_STYLE) -> Path:
@@ -154,9 +161,11 @@ def upload(repo: str, files: Mapping[str, bytes], private: bool) -> str:
 def _client() -> Any:
     """The package huggingface_hub, told to be quiet: what goes wrong is said once, by us."""
     import huggingface_hub
-    from huggingface_hub.utils import logging
+    from huggingface_hub.utils import disable_progress_bars, logging
 
     logging.set_verbosity_error()
+    if not talk.is_terminal:
+        disable_progress_bars()
     return huggingface_hub
 
 
@@ -252,6 +261,13 @@ def _in_our_words(reference: Reference, offline: bool) -> Iterator[None]:
         raise UsageError(f"{reference} is no name for a repository; write org/name.") from error
     except errors.HfHubHTTPError as error:
         raise _refusal(reference, error) from error
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, ValueError) and not isinstance(error, JSONDecodeError):
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise WeightsError(f"The Hub does not take {reference}: {reason}; mend the card.") from error
+        raise WeightsError(
+            f"What answers for {reference} is not the Hub; check the network (log-in page?) and HF_ENDPOINT."
+        ) from error
     except (_transport_error(), OSError, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno:
             raise WeightsError(

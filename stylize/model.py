@@ -139,9 +139,7 @@ def load_vgg19(path: Path) -> VGG19:
         with safe_open(path, "pt") as file:
             for name, shape in network.torchvision_shapes().items():
                 if name not in claims or claims[name].shape != shape:
-                    raise WeightsError(
-                        f"{path} is no VGG19 in torchvision's layer names: {name} is not there."
-                    )
+                    raise WeightsError(f"{path} is no VGG19 in torchvision's layer names: it lacks {name}.")
                 weights[name] = file.get_tensor(name).float()
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"Cannot use {path}: it is damaged; fetch it again.") from error

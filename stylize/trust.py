@@ -59,22 +59,23 @@ def read_header(path: Path, largest: int = LARGEST_STYLE) -> Header:
     """
     refuse_pickle(path)
     try:
-        return _parse(*_header_bytes(path, largest))
+        text, data_size = _header_bytes(path, largest)
+        return _parse(text, data_size)
     except FileNotFoundError:
         raise WeightsError(f"There is no file {path}; check the path.") from None
     except OSError as error:
         raise WeightsError(f"Cannot read {path}: {error.strerror}.") from error
     except ValueError as error:
-        reason = f"it is no safetensors file, or it is damaged ({error})"
-        raise WeightsError(f"Cannot use {path}: {reason}; fetch it again.") from error
+        reason = f"it is no safetensors file, or it is damaged ({error}); fetch it again"
+        raise WeightsError(f"Cannot use {path}: {reason}.") from error
 
 
 def parse_json(text: str | bytes) -> Any:
     """JSON that was written by others. Raises ValueError for whatever is wrong, deep nesting included."""
     try:
         return json.loads(text, object_pairs_hook=_without_doubles, parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise ValueError("JSON is nested too deeply") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError("its JSON is damaged") from error
 
 
 def _header_bytes(path: Path, largest: int) -> tuple[bytes, int]:
@@ -82,7 +83,10 @@ def _header_bytes(path: Path, largest: int) -> tuple[bytes, int]:
     with path.open("rb") as file:
         size = file.seek(0, 2)
         if size > largest:
-            raise ValueError(f"it has {size >> 20} MiB, and at most {largest >> 20} are taken")
+            raise WeightsError(
+                f"Cannot use {path}: it has {size >> 20} MiB, more than the {largest >> 20} that are taken; "
+                "give a smaller file."
+            )
         file.seek(0)
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > size - 8:
@@ -103,7 +107,8 @@ def _parse(text: bytes, data_size: int) -> Header:
     if len(values) > _MOST_TENSORS:
         raise ValueError("it has too many tensors")
     for word in (*metadata, *metadata.values(), *values):
-        word.encode()  # lone surrogates, which cannot be shown, raise UnicodeEncodeError, a ValueError
+        if any("\ud800" <= character <= "\udfff" for character in word):
+            raise ValueError("a text in it cannot be shown")
     claims, places = {}, []
     for name, entry in values.items():
         if len(name) > _LONGEST_NAME or not name.isprintable():
@@ -146,9 +151,9 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Two readers may disagree about which of two equal keys counts."""
     values = dict(pairs)
     if len(values) < len(pairs):
-        raise ValueError("JSON names one key twice")
+        raise ValueError("a key stands there twice")
     return values
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"JSON has no {name}")
+    raise ValueError(f"there is no {name} in JSON")

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
+import yaml
+
 LARGE = (".safetensors", ".jpg", ".png", ".pth")
 
 
@@ -39,6 +41,12 @@ class Hub(ThreadingHTTPServer):
         """How often each kind of request came: "GET /cdn" and the like."""
         self.ranges: list[str] = []
         self.agents: set[str] = set()
+        self.gone_after: int | None = None
+        """Do not answer after so many requests."""
+        self.portal = False
+        """Answer everything with a page to log in, as the network of a hotel does."""
+        self.gone = False
+        """Break every connection from now on, those that were kept alive included."""
         self.cut_after: int | None = None
         """Break the next download after so many bytes."""
         self.replaced: dict[str, bytes] = {}
@@ -48,11 +56,22 @@ class Hub(ThreadingHTTPServer):
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
+    @property
+    def storage(self) -> str:
+        """Where large files lie: on another host, as with the real Hub, so that no token goes there."""
+        return f"http://localhost:{self.server_address[1]}"
+
     def __enter__(self) -> "Hub":
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        if not self.gone:
+            self.stop()
+
+    def stop(self) -> None:
+        """No connection from here on."""
+        self.gone = True
         self.shutdown()
         self.server_close()
 
@@ -108,10 +127,17 @@ class _Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
     def handle_one(self) -> None:
+        limit = self.server.gone_after
+        if self.server.gone or (limit is not None and sum(self.server.asked.values()) >= limit):
+            self.close_connection = True
+            return
         path = unquote(urlsplit(self.path).path)
         content = self.body()
         self.server.asked[f"{self.command} /{path.split('/')[1]}"] += 1
         self.server.agents.add(self.headers.get("User-Agent") or "")
+        if self.server.portal:
+            self.answer(200, b"<html>Welcome to our hotel</html>", Content_Type="text/html")
+            return
         for pattern, handler in _ROUTES:
             if match := re.fullmatch(pattern, path):
                 handler(self, content, *match.groups())
@@ -162,13 +188,14 @@ class _Handler(BaseHTTPRequestHandler):
         etag, size = etag_of(name, files[name]), str(len(files[name]))
         if name.endswith(LARGE):
             self.answer(
-                302, Location=f"{self.server.endpoint}/cdn/{etag}", X_Repo_Commit=commit,
+                302, Location=f"{self.server.storage}/cdn/{etag}", X_Repo_Commit=commit,
                 X_Linked_ETag=f'"{etag}"', X_Linked_Size=size,
             )  # fmt: skip
         else:
             self.answer(200, files[name], ETag=f'"{etag}"', X_Repo_Commit=commit)
 
     def cdn(self, content: bytes, sha: str) -> None:
+        assert "Authorization" not in self.headers
         stored = [
             data
             for repository in self.server.repositories.values()
@@ -205,6 +232,14 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.server.repositories[repo] = Repository(wanted.get("visibility") == "private")
             self.json({"url": f"{self.server.endpoint}/{repo}"})
+
+    def validate(self, content: bytes) -> None:
+        """The Hub checks the YAML at a card's head before a commit."""
+        head = json.loads(content)["content"].split("---\n")[1]
+        values = yaml.safe_load(head)
+        wrong = [] if isinstance(values.get("license"), str) else [{"message": '"license" must be a text'}]
+        body = json.dumps({"errors": wrong, "warnings": []}).encode()
+        self.answer(400 if wrong else 200, body, Content_Type="application/json")
 
     def preupload(self, content: bytes, repo: str, revision: str) -> None:
         def mode(path: str) -> str:
@@ -257,6 +292,7 @@ _ROUTES = [
     (rf"/{_REPO}/resolve/([\w.-]+)/(.+)", _Handler.resolve),
     (r"/cdn/(\w+)", _Handler.cdn),
     (r"/api/repos/create", _Handler.create),
+    (r"/api/validate-yaml", _Handler.validate),
     (rf"/api/models/{_REPO}/preupload/([\w.-]+)", _Handler.preupload),
     (rf"/{_REPO}\.git/info/lfs/objects/batch", _Handler.lfs_batch),
     (r"/upload/(\w+)", _Handler.upload),

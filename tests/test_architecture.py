@@ -22,7 +22,7 @@ FLOORS = [
     {"game"},
     {"training", "fitting"},
     {"styles", "exporting", "cycle"},
-    {"looks", "explaining", "measuring", "sheets", "comparison"},
+    {"looks", "explaining", "measuring", "sheets", "comparison", "publishing"},
     {"evaluation", "run_report"},
     {"workshop"},
     {"studio"},
@@ -97,6 +97,7 @@ def test_public_things_have_docstrings() -> None:
         ["bench", "-h"],
         ["styles"],
         ["styles", "show", "ink-wash"],
+        ["styles", "pull", "--help"],
     ],
 )
 def test_help_and_lists_need_no_torch(arguments: list[str]) -> None:
