@@ -132,8 +132,9 @@ def fetch(reference: Reference, offline: bool = False, largest: int = LARGEST_ST
                 f"{file} of {reference.repo} has {size >> 20} MiB, more than the {largest >> 20} that are "
                 "taken; choose another file."
             )
-        options: dict[str, Any] = {"revision": reference.revision, "local_files_only": found is None}
-        path = Path(client.hf_hub_download(reference.repo, file, **options, **_OURS))
+        options = {"revision": reference.revision, "local_files_only": found is None}
+        bar = _named_bar(f"Fetching {reference.repo}")
+        path = Path(client.hf_hub_download(reference.repo, file, tqdm_class=bar, **options, **_OURS))
     _check_sum(path, found[file] if found is not None else None, reference)
     return path
 
@@ -167,6 +168,17 @@ def _client() -> Any:
     if not talk.is_terminal:
         disable_progress_bars()
     return huggingface_hub
+
+
+def _named_bar(name: str) -> Any:
+    """The client's progress bar with a name; alone it would show the checksum."""
+    from huggingface_hub.utils import tqdm
+
+    class Bar(tqdm):
+        def __init__(self, *values: Any, **options: Any) -> None:
+            super().__init__(*values, **options | {"desc": name})
+
+    return Bar
 
 
 def _listing(reference: Reference) -> dict[str, Any] | None:
