@@ -28,6 +28,7 @@ from stylize import model
 from stylize.cards import StyleCard, read_card
 from stylize.config import GeneratorConfig
 from stylize.errors import WeightsError
+from stylize.generator import Generator
 from stylize.perceptual import VGG19
 
 TINY = GeneratorConfig(4, 8, 16, 1, 1, 8, 4)
@@ -51,10 +52,12 @@ def seeds(folder: Path) -> list[Seed]:
     torch.manual_seed(0)
     base = model.new_base(TINY)
     code, card = torch.randn(1, 8), StyleCard("x", title="水墨", description="a 'text'")
-    paths = [folder / f"{name}.safetensors" for name in ("base", "code", "whole")]
+    back = model.Base(Generator(TINY), base.encoder, "")
+    paths = [folder / f"{name}.safetensors" for name in ("base", "code", "both ways")]
     model.save_base(paths[0], base)
     model.save_style(paths[1], model.Style(code, card, base.identity, moments=None))
-    model.save_style(paths[2], model.Style(code, card, "", base))
+    reverse = model.Style(code + 1, card, "", back)
+    model.save_style(paths[2], model.Style(code, card, "", base, reverse=reverse))
     loaders: list[Loader] = [model.load_base, model.load_style, model.load_style]
     found = [(path.stem, path.read_bytes(), load) for path, load in zip(paths, loaders, strict=True)]
     vgg = {name: torch.randn(shape).half() for name, shape in VGG19().torchvision_shapes().items()}
