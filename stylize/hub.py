@@ -7,6 +7,7 @@ reference is really used.
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -71,15 +72,16 @@ def reference_of(text: str) -> Reference | None:
     if text.startswith("hf://"):
         return parse(text)
     path = Path(text)
-    reference = None if text in bundled.known_styles() or path.exists() else parse(text)
-    if reference is None or Path(path.parts[0]).exists():
+    # Unlike Path.exists, os.path.exists takes any text, however long.
+    reference = None if text in bundled.known_styles() or os.path.exists(path) else parse(text)
+    if reference is None or os.path.exists(path.parts[0]):
         return None  # in a folder that exists, a name that does not is a slip of the pen
     known = {".safetensors", *READABLE, *PICKLES}
     return reference if reference.file or path.suffix.lower() not in known else None
 
 
 def style_name(text: str) -> str:
-    """What a style is called, without fetching it. UsageError if it is neither here nor on the Hub."""
+    """What a style is called, without fetching it. UsageError for what is neither here nor a reference."""
     reference = reference_of(text)
     return reference.name if reference else bundled.style_file(text).stem
 
@@ -198,7 +200,8 @@ def _listing(reference: Reference) -> dict[str, Any] | None:
         return None
     except (_transport_error(), OfflineModeIsEnabled):
         return None
-    return {file.rfilename: file for file in information.siblings or []}
+    files = {file.rfilename: file for file in information.siblings or []}
+    return {name: file for name, file in files.items() if name.isprintable()}
 
 
 def _cached_files(reference: Reference) -> dict[str, Any]:

@@ -99,6 +99,7 @@ def test_paths_are_never_looked_for_on_the_hub(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "works").mkdir()
     for text in ("works", "works/monett", "ink-wash", "a/b.png", "a/b.JPG", "a/b.safetensors"):
         assert hub.reference_of(text) is None
+    assert hub.reference_of("x" * 5000) is None
     assert hub.reference_of("hf://works/monet") == Reference("works/monet")
     for text in ("a/b.pth", "x.ckpt", "hf://a/b/c.pt"):
         with pytest.raises(WeightsError, match=r"torch\.load"):
@@ -152,6 +153,7 @@ def test_revisions(server: Hub) -> None:
         ("org/mine.", 2, "org/name"),
         ("org/-", 2, "check the path"),
         ("hf://x", 2, "hf://"),
+        ("x" * 5000, 2, "There is no style"),
     ],
 )
 def test_what_cannot_be_had_is_one_sentence(
@@ -240,6 +242,9 @@ def test_pulling_makes_a_style_known_by_name(server: Hub, command: Command) -> N
     for name in ("ink-wash", "../x", "a/b", ".x"):
         assert "--name" in command("styles", "pull", "org/mine", "--name", name)[2]
     assert "org/name" in command("styles", "pull", "mine")[2]
+    Path(out.strip()).write_bytes(b"no longer good")
+    code, out, err = command("styles", "list")
+    assert (code, "mine.safetensors" in err, "other" in out, "ukiyo-e" in out) == (0, True, True, True)
 
 
 def test_a_style_comes_with_the_base_that_it_needs(server: Hub, command: Command, tmp_path: Path) -> None:

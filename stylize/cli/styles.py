@@ -15,7 +15,7 @@ from stylize import bundled, hub
 from stylize.cards import StyleCard, read_card, read_cards
 from stylize.cli.options import JsonOption, OfflineOption
 from stylize.console import talk
-from stylize.errors import UsageError
+from stylize.errors import UsageError, WeightsError
 
 app = typer.Typer(
     name="styles", help="What styles there are, and where they come from.", rich_markup_mode="rich"
@@ -32,7 +32,12 @@ def styles(context: typer.Context, as_json: JsonOption = False) -> None:
 @app.command("list")
 def list_styles(as_json: JsonOption = False) -> None:
     """List the bundled styles and your own, a line each."""
-    cards = [read_card(path) for path in bundled.known_styles().values()]
+    cards = []
+    for path in bundled.known_styles().values():
+        try:
+            cards.append(read_card(path))
+        except WeightsError as error:
+            talk.print(f"Left out: {error}", markup=False)
     if as_json:
         typer.echo(json.dumps([asdict(card) for card in cards], ensure_ascii=False, indent=2))
         return
