@@ -80,7 +80,7 @@ def style_file(reference: str) -> Path:
     if reference in styles:
         return styles[reference]
     path = Path(reference)
-    if path.exists():
+    if os.path.exists(path):
         return path
     if path.suffix or len(path.parts) > 1:
         raise UsageError(f"There is no style file or painting {reference}; check the path.")

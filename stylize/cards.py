@@ -4,10 +4,10 @@ import json
 import tomllib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-
-from safetensors import SafetensorError, safe_open
+from unicodedata import category
 
 from stylize.errors import UsageError, WeightsError
+from stylize.trust import parse_json, read_header
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,22 @@ class StyleCard:
     @staticmethod
     def from_json(text: str) -> "StyleCard":
         """Rebuild a card; fields that this version does not know are ignored. Raises ValueError."""
-        values = json.loads(text)
+        values = parse_json(text)
         if not isinstance(values, dict) or "name" not in values:
             raise ValueError("a style card is an object with a name")
         known = {field.name for field in fields(StyleCard)}
-        return StyleCard(**{key: str(value) for key, value in values.items() if key in known})
+        return StyleCard(**{key: _plain(value) for key, value in values.items() if key in known})
 
+
+def _plain(value: object) -> str:
+    """Text that a terminal can show without obeying it: no escapes, no turns of direction, not endless."""
+    return "".join(
+        " " if category(c).startswith("C") and c not in _JOINERS else c for c in str(value)[:_LONGEST_FIELD]
+    ).strip()
+
+
+_LONGEST_FIELD = 10_000
+_JOINERS = "\u200c\u200d"  # invisible, and needed to write Persian and many scripts of India
 
 _NEEDED = (
     "title", "tradition", "period", "technique", "description", "cultural_note", "avoid", "works", "limits",
@@ -81,8 +91,8 @@ def read_cards(path: Path) -> dict[str, StyleCard]:
 
 def read_card(path: Path) -> StyleCard:
     """The card of a style file, without reading its tensors. Raises WeightsError."""
+    metadata = read_header(path).metadata
     try:
-        with safe_open(path, "np") as file:
-            return StyleCard.from_json(file.metadata()["card"])
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        return StyleCard.from_json(metadata["card"])
+    except (KeyError, ValueError) as error:
         raise WeightsError(f"Cannot use {path}: it is no style file, or it is damaged.") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from stylize import bundled
+from stylize import bundled, hub
 from stylize.comparing import (
     MEASURES,
     Described,
@@ -68,7 +68,7 @@ def describe_all(references: Sequence[str]) -> list[Described]:
 
 
 def _works(reference: str) -> list[Tensor]:
-    path = bundled.style_file(reference)
+    path = hub.find_style(reference)
     if path.suffix.lower() != ".safetensors":
         return [read_rgb(work, REFERENCE_SIDE) for work in find_pictures([path])]
     style, device = resolve_style(reference), choose_device("auto")

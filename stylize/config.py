@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, Literal, TypeVar
 
 from stylize.errors import WeightsError
+from stylize.trust import parse_json
 
 AdversarialForm = Literal["hinge", "bce", "lsgan"]
 
@@ -26,9 +27,12 @@ class GeneratorConfig:
     def __post_init__(self) -> None:
         # A style file is untrusted: its configuration must not be able to ask for a huge network.
         for field in fields(self):
-            value, most = getattr(self, field.name), 16 if field.name.endswith("blocks") else 1024
-            if not isinstance(value, int) or not 0 <= value <= most:
-                raise WeightsError(f"Generator setting {field.name} = {value!r} is not in 0..{most}.")
+            value = getattr(self, field.name)
+            least = 0 if field.name.endswith(("blocks", "grid")) else 1
+            most = 16 if field.name.endswith("blocks") else 1024
+            if type(value) is not int or not least <= value <= most:
+                shown = repr(value)[:40]
+                raise WeightsError(f"Generator setting {field.name} = {shown} is not in {least}..{most}.")
 
 
 @dataclass(frozen=True)
@@ -161,8 +165,8 @@ def to_json(config: Any) -> str:
 def from_json(kind: type[Config], text: str) -> Config:
     """Rebuild a configuration; unknown or ill-typed settings raise WeightsError by name."""
     try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
+        values = parse_json(text)
+    except ValueError as error:
         raise WeightsError("The configuration in the file is not valid JSON.") from error
     return from_dict(kind, values)
 
@@ -173,7 +177,7 @@ def from_dict(kind: type[Config], values: Any) -> Config:
         raise WeightsError("The configuration in the file is not an object.")
     known = {field.name for field in fields(kind)}
     if unknown := sorted(set(values) - known):
-        raise WeightsError(f"Unknown setting {unknown[0]!r} in the file's configuration.")
+        raise WeightsError(f"Unknown setting {unknown[0][:40]!r} in the file's configuration.")
     nested = {field.name: type(field.default) for field in fields(kind) if is_dataclass(field.default)}
     return kind(
         **{key: from_dict(nested[key], value) if key in nested else value for key, value in values.items()}

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stylize import bundled
+from stylize import bundled, hub
 from stylize.devices import choose_device, choose_dtype
 from stylize.encoder import REFERENCE_SIDE
 from stylize.errors import UsageError
@@ -103,7 +103,7 @@ def _targets(styles: Sequence[str], real: Mapping[str, list[Tensor]]) -> dict[st
     """The mean moments of all bundled styles and of those to be judged."""
     targets: dict[str, Tensor] = {}
     for name in [*bundled.style_paths(), *styles]:
-        path = bundled.style_file(name)
+        path = hub.find_style(name)
         if name in real:
             seen = [picture_moments(perceptual_network(), work) for work in real[name]]
             targets[name] = torch.cat(seen).mean(0, keepdim=True)

@@ -85,11 +85,11 @@ def described(card: StyleCard, trainer: Trainer, group: str, table: Mapping[str,
     return replace(card, **{field: text for field, text in known.items() if not getattr(card, field)})
 
 
-def install(path: Path) -> Path:
-    """Copy a style file to the user's own styles, so that its name is enough. Returns the copy."""
+def install(path: Path, name: str | None = None) -> Path:
+    """Copy a style file to the user's own styles, so that its name (the file's) is enough. The copy."""
     folder = bundled.own_styles_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / path.name
+    target = folder / (f"{name}.safetensors" if name else path.name)
     with atomic_path(target) as temporary:
         temporary.write_bytes(path.read_bytes())
     return target

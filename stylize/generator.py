@@ -224,6 +224,8 @@ class Generator(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
+        if self.to_rgb.weight.is_meta:  # only shapes are wanted; arithmetic there loads a compiler
+            return
         nn.init.normal_(self.expansion.weight, std=0.05)
         nn.init.zeros_(self.expansion.bias)
         # ICNR (Aitken et al., 2017, arXiv:1707.02937): the four sub-pixels of a colour start equal,

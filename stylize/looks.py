@@ -51,6 +51,7 @@ def resolve_look(
     feather: float = 0,
     outside: str | None = None,
     reverse: bool = False,
+    offline: bool = False,
 ) -> Look:
     """Load everything that a look names; `reverse` takes the way back of the styles.
 
@@ -60,10 +61,14 @@ def resolve_look(
         raise UsageError("--keep-colour takes the photograph's colours; leave out --palette-from.")
     if outside and not mask:
         raise UsageError("--outside says what lies outside a mask; give one with --mask.")
-    blend = resolve_blend(styles, reverse)
-    strokes = resolve_style(strokes_from) if strokes_from else blend
-    palette = resolve_style(palette_from) if palette_from else (blend if strokes_from else None)
-    beyond = resolve_style(outside) if outside else None
+    blend = resolve_blend(styles, reverse, offline)
+
+    def load(style: str) -> ResolvedStyle:
+        return resolve_style(style, offline=offline)
+
+    strokes = load(strokes_from) if strokes_from else blend
+    palette = load(palette_from) if palette_from else (blend if strokes_from else None)
+    beyond = load(outside) if outside else None
     for part in (palette, beyond):
         if part is not None and part.base.identity != strokes.base.identity:
             raise UsageError("These styles were made for different bases and cannot be used together.")

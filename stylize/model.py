@@ -9,6 +9,7 @@ Three kinds, told apart by the `kind` in their metadata:
 
 import hashlib
 from collections.abc import Mapping, Set
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +24,15 @@ from stylize.encoder import StyleEncoder, moments_size
 from stylize.errors import WeightsError
 from stylize.files import atomic_path
 from stylize.generator import Generator
-from stylize.perceptual import CompactVGG
+from stylize.perceptual import VGG19, CompactVGG
+from stylize.trust import read_header
 
 FORMAT_VERSION = "1"
+
+_WAY_BACK = "reverse.generator"
+
+LARGEST_VGG19 = 1 << 30
+"""Bytes; all of VGG19 with its classifier takes 575 MB."""
 
 
 @dataclass
@@ -92,11 +99,15 @@ def load_style(path: Path) -> Style:
     """Read a style. Raises WeightsError for anything that is not one."""
     with _Checked(path, "style") as file:
         own = {"code", "moments", "reverse.code"}
-        base, back = file.bases(extra=own) if "generator" in file.metadata else (None, None)
+        has_networks = "generator" in file.metadata
+        base, back = file.bases(extra=own) if has_networks else (None, None)
+        if base is None:
+            file.expect_networks({}, own)
         code = file.code("code", base)
-        moments = file.tensor("moments", (1, moments_size())) if "moments" in file.names else None
+        has_moments = "moments" in file.claims
+        moments = file.tensor("moments", (1, moments_size())).float() if has_moments else None
         style = Style(code, file.card(), file.metadata.get("identity", ""), base, moments)
-        if "reverse.code" in file.names and back is not None:
+        if "reverse.code" in file.claims and back is not None:
             style.reverse = Style(file.code("reverse.code", back), style.card, back.identity, back)
         return style
 
@@ -111,15 +122,50 @@ def load_perceptual(path: Path) -> CompactVGG:
     """Read the compact perceptual network, frozen."""
     network = CompactVGG()
     with _Checked(path, "perceptual") as file:
-        file.fill({"": network}, set())
+        file.expect_networks({"": network}, frozenset())
+        file.fill({"": network})
     return network.requires_grad_(False).eval()
+
+
+def load_vgg19(path: Path) -> VGG19:
+    """Read the shallow layers of a VGG19 in torchvision's naming; what else the file holds is left alone.
+
+    Raises WeightsError where one of them is missing, of another shape, or not finite.
+    """
+    claims = read_header(path, LARGEST_VGG19).tensors
+    network = VGG19()
+    weights: dict[str, Tensor] = {}
+    try:
+        with safe_open(path, "pt") as file:
+            for name, shape in network.torchvision_shapes().items():
+                if name not in claims or claims[name].shape != shape:
+                    raise WeightsError(f"{path} is no VGG19 in torchvision's layer names: it lacks {name}.")
+                weights[name] = file.get_tensor(name).float()
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"Cannot use {path}: it is damaged; fetch it again.") from error
+    if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
+        raise WeightsError(f"Cannot use {path}: it holds values that are not finite; fetch it again.")
+    network.load_torchvision(weights)
+    return network
+
+
+def _networks(base: Base) -> dict[str, nn.Module]:
+    return {"generator": base.generator, "encoder": base.encoder}
+
+
+def _full_names(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """Every tensor of networks by the name it has in a file."""
+    return {
+        (f"{prefix}.{name}" if prefix else name): tensor
+        for prefix, network in networks.items()
+        for name, tensor in network.state_dict().items()
+    }
 
 
 def _base_tensors(base: Base) -> dict[str, Tensor]:
     """Networks in fp16; the encoder's calibration stays fp32, its small spreads would underflow."""
     tensors: dict[str, Tensor] = {}
-    for part in ("generator", "encoder"):
-        network: nn.Module = getattr(base, part)
+    for part, network in _networks(base).items():
         buffers = {name for name, _ in network.named_buffers()}
         for name, tensor in network.state_dict().items():
             kept = tensor.detach().cpu().float() if name in buffers else tensor.detach().cpu().half()
@@ -132,7 +178,7 @@ def _reverse_tensors(reverse: Style, base: Base | None) -> dict[str, Tensor]:
     tensors = {"reverse.code": reverse.code.detach().cpu().float().reshape(1, -1)}
     if reverse.base is not None and (base is None or reverse.base.generator is not base.generator):
         for name, tensor in reverse.base.generator.state_dict().items():
-            tensors[f"reverse.generator.{name}"] = tensor.detach().cpu().half().contiguous()
+            tensors[f"{_WAY_BACK}.{name}"] = tensor.detach().cpu().half().contiguous()
     return tensors
 
 
@@ -154,57 +200,65 @@ class _Checked:
 
     def __init__(self, path: Path, kind: str) -> None:
         self.path = path
-        if path.suffix in {".pth", ".pt", ".ckpt", ".bin", ".pkl"}:
-            raise self.fault("it is a pickle, which can run code; only .safetensors files are loaded")
-        try:
-            self._open = safe_open(path, "pt")
-            self._file = self._open.__enter__()
-        except FileNotFoundError:
-            raise WeightsError(f"There is no file {path}; check the path.") from None
-        except (SafetensorError, OSError) as error:
-            raise self.fault("it is no safetensors file, or it is damaged") from error
-        self.metadata: dict[str, str] = self._file.metadata() or {}
-        self.names = set(self._file.keys())
+        header = read_header(path)
+        self.metadata, self.claims = header.metadata, header.tensors
         if self.metadata.get("kind") != kind:
             raise self.fault(f"it is no {kind} file of stylize")
         if self.metadata.get("format_version") != FORMAT_VERSION:
             raise self.fault("it has another format version; update stylize or get a newer file")
+        identity = self.metadata.get("identity", "")
+        if len(identity) > 64 or not identity.isprintable():
+            raise self.fault("the name of its base is damaged")
+        self._stack = ExitStack()
 
     def __enter__(self) -> "_Checked":
+        try:
+            self._file = self._stack.enter_context(safe_open(self.path, "pt"))
+        except (SafetensorError, OSError) as error:
+            raise self.fault("it is no safetensors file, or it is damaged") from error
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._open.__exit__(None, None, None)
+        self._stack.close()
 
     def fault(self, reason: str) -> WeightsError:
         return WeightsError(f"Cannot use {self.path}: {reason}.")
 
     def tensor(self, name: str, shape: tuple[int, ...] | None = None) -> Tensor:
-        """One tensor in fp32, its shape checked first, its values checked to be finite."""
-        if name not in self.names:
-            raise self.fault(f"the tensor {name} is missing")
-        found = tuple(self._file.get_slice(name).get_shape())
-        if shape is not None and found != shape:
-            raise self.fault(f"the tensor {name} has shape {found} instead of {shape}")
-        if sum(found) > 4096 and shape is None:
-            raise self.fault(f"the tensor {name} is too large")
-        tensor = self._file.get_tensor(name).float()
+        """One tensor, its shape checked first, its values checked to be finite."""
+        self.expect(name, shape)
+        tensor = self._file.get_tensor(name)
         if not torch.isfinite(tensor).all():
             raise self.fault(f"the tensor {name} holds values that are not finite")
         return tensor
 
-    def fill(self, networks: Mapping[str, nn.Module], extra: set[str]) -> None:
-        """Load networks, each under its prefix; missing or unexpected tensors are refused."""
-        expected = {
-            (f"{prefix}.{name}" if prefix else name): tensor
-            for prefix, network in networks.items()
-            for name, tensor in network.state_dict().items()
-        }
-        if unknown := sorted(self.names - set(expected) - extra):
+    def expect(self, name: str, shape: tuple[int, ...] | None) -> None:
+        """Is the tensor there, with this shape, or where none is given, small? Raises WeightsError."""
+        if name not in self.claims:
+            raise self.fault(f"the tensor {name} is missing")
+        found = self.claims[name].shape
+        if shape is not None and found != shape:
+            raise self.fault(f"the tensor {name} has shape {found} instead of {shape}")
+        if sum(found) > 4096 and shape is None:
+            raise self.fault(f"the tensor {name} is too large")
+
+    def expect_networks(self, networks: Mapping[str, nn.Module], extra: Set[str]) -> None:
+        """Are these networks in the file, and nothing else but `extra`? Raises WeightsError."""
+        expected = _full_names(networks)
+        if unknown := sorted(set(self.claims) - set(expected) - extra):
             raise self.fault(f"it holds an unexpected tensor, {unknown[0]}")
-        for full_name, target in expected.items():
+        for name, target in expected.items():
+            self.expect(name, tuple(target.shape))
+
+    def fill(self, networks: Mapping[str, nn.Module]) -> str:
+        """Load networks, each under its prefix; returns the identity of their weights."""
+        digest = hashlib.sha256()
+        for name, target in sorted(_full_names(networks).items()):
+            stored = self.tensor(name, tuple(target.shape))
             with torch.no_grad():
-                target.copy_(self.tensor(full_name, tuple(target.shape)))
+                target.copy_(stored)
+            digest.update(name.encode() + stored.reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def base(self) -> Base:
         """The generator and encoder that the file's configuration describes."""
@@ -212,21 +266,30 @@ class _Checked:
 
     def bases(self, extra: Set[str]) -> tuple[Base, Base]:
         """Those of the way there and of the way back: the same, unless the file has two generators."""
-        base = new_base(from_json(GeneratorConfig, self.metadata.get("generator", "")))
-        base.identity = self.metadata.get("identity", "")
-        networks: dict[str, nn.Module] = {"generator": base.generator, "encoder": base.encoder}
-        back = base
-        if any(name.startswith("reverse.generator.") for name in self.names):
-            back = Base(Generator(base.generator.config), base.encoder, f"{base.identity} reverse")
-            networks["reverse.generator"] = back.generator
-        self.fill(networks, set(extra))
-        for network in networks.values():
+        try:
+            config = from_json(GeneratorConfig, self.metadata.get("generator", ""))
+        except WeightsError as error:
+            raise self.fault(str(error).rstrip(".")) from error
+        two = any(name.startswith(f"{_WAY_BACK}.") for name in self.claims)
+        # On the meta device a network takes no memory, however large a file pretends that it is.
+        with torch.device("meta"):
+            sketch = new_base(config)
+        sketches = _networks(sketch) | ({_WAY_BACK: sketch.generator} if two else {})
+        self.expect_networks(sketches, extra)
+        base = back = new_base(config)
+        base.identity = self.fill(_networks(base))
+        if base.identity != self.metadata.get("identity"):
+            raise self.fault("its weights are not those that it names; fetch it again")
+        if two:
+            back = Base(Generator(config), base.encoder, f"{base.identity} reverse")
+            self.fill({_WAY_BACK: back.generator})
+        for network in (base.generator, base.encoder, back.generator):
             network.requires_grad_(False).eval()
         return base, back
 
     def code(self, name: str, base: Base | None) -> Tensor:
         """A style code that fits the base, if that is known."""
-        code = self.tensor(name)
+        code = self.tensor(name).float()
         if code.ndim != 2 or len(code) != 1 or (base and not fits(code, base.generator)):
             raise self.fault("its style code has the wrong shape")
         return code

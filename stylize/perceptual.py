@@ -6,7 +6,7 @@ Two networks share one interface: a call maps RGB in [0, 1] to feature maps by V
 * `CompactVGG` - a narrow student of it, distilled by us, small enough to ship with the package.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -79,21 +79,30 @@ class VGG19(_FeatureStack):
         names = [entry if isinstance(entry, str) else entry[0] for entry in _VGG19_PLAN]
         super().__init__(_VGG19_PLAN[: names.index(depth) + 1])
 
-    def load_torchvision(self, weights: dict[str, Tensor]) -> None:
+    def load_torchvision(self, weights: Mapping[str, Tensor]) -> None:
         """Load a state dict in torchvision's naming; deeper layers than ours are ignored.
 
         Raises KeyError for a missing layer and RuntimeError for a wrong shape.
         """
+        self.load_state_dict({ours: weights[theirs] for theirs, ours in self._torchvision_names().items()})
+
+    def torchvision_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every tensor that `load_torchvision` takes, by its name there."""
+        state = self.state_dict()
+        return {theirs: tuple(state[ours].shape) for theirs, ours in self._torchvision_names().items()}
+
+    def _torchvision_names(self) -> dict[str, str]:
+        """Torchvision's name of each tensor -> ours. Its numbers count convolution, ReLU and pooling."""
+        names: dict[str, str] = {}
         index = 0
-        renamed: dict[str, Tensor] = {}
         for entry in self.plan:
             if isinstance(entry, str):
                 index += 1
                 continue
             for part in ("weight", "bias"):
-                renamed[f"convs.{entry[0]}.{part}"] = weights[f"features.{index}.{part}"]
+                names[f"features.{index}.{part}"] = f"convs.{entry[0]}.{part}"
             index += 2
-        self.load_state_dict(renamed)
+        return names
 
 
 @dataclass(frozen=True)

@@ -6,20 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
-from stylize import bundled, parallel
+from stylize import bundled, hub, parallel
 from stylize.cards import StyleCard, read_cards
 from stylize.config import GeneratorConfig, TrainConfig
 from stylize.dataset import PictureSet
 from stylize.devices import choose_device, choose_dtype
 from stylize.encoder import REFERENCE_SIDE
-from stylize.errors import UsageError, WeightsError
+from stylize.errors import UsageError
 from stylize.exporting import export, export_style
 from stylize.invented import InventedPictures
 from stylize.library import PHOTOGRAPH, StyleLibrary
-from stylize.model import Base, load_base, load_perceptual
+from stylize.model import LARGEST_VGG19, Base, load_base, load_perceptual, load_vgg19
 from stylize.painters import Painter, StylePainter
 from stylize.paths import find_pictures
 from stylize.perceptual import VGG19, LossNetwork
@@ -30,6 +29,10 @@ from stylize.workshop import Errand, Note, Workshop, some_of
 
 _PHOTOGRAPHS_AS_STYLE = 200
 """So many photographs describe the style *photograph*."""
+
+
+VGG19_ON_THE_HUB = "timm/vgg19.tv_in1k/model.safetensors"
+"""Torchvision's weights in torchvision's layer names (575 MB, of which the first 9 are used)."""
 
 
 @dataclass(frozen=True)
@@ -192,12 +195,12 @@ def content_photos(folder: Path | None, hold_out: int) -> tuple[PictureSet, Pict
 
 
 def load_vgg(choice: str) -> VGG19 | None:
-    """A VGG19 from a safetensors file; None for "bundled"."""
+    """A VGG19 for the shallow layers of the losses; None for "bundled".
+
+    "vgg19" is fetched from the Hub, as is org/name/file.safetensors; else it is a file on this disk.
+    """
     if choice == "bundled":
         return None
-    network = VGG19()
-    try:
-        network.load_torchvision({k: v.float() for k, v in load_file(choice).items()})
-    except Exception as error:
-        raise WeightsError(f"{choice} is no VGG19 in safetensors with torchvision's layer names.") from error
-    return network.to(memory_format=torch.channels_last)
+    reference = hub.parse(VGG19_ON_THE_HUB) if choice == "vgg19" else hub.reference_of(choice)
+    path = hub.fetch(reference, largest=LARGEST_VGG19) if reference else Path(choice)
+    return load_vgg19(path).to(memory_format=torch.channels_last)

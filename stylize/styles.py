@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stylize import bundled
+from stylize import bundled, hub
 from stylize.cards import StyleCard
 from stylize.encoder import REFERENCE_SIDE
 from stylize.errors import PictureError, UsageError, WeightsError
@@ -43,7 +43,7 @@ def perceptual_network() -> CompactVGG:
     return load_perceptual(bundled.perceptual_path())
 
 
-def resolve_blend(references: Sequence[str], reverse: bool = False) -> ResolvedStyle:
+def resolve_blend(references: Sequence[str], reverse: bool = False, offline: bool = False) -> ResolvedStyle:
     """Several styles as one, each with its weight: ["ink-wash:0.7", "van-gogh:0.3"].
 
     Raises UsageError if the weights sum to nothing or the styles are for different bases.
@@ -52,7 +52,7 @@ def resolve_blend(references: Sequence[str], reverse: bool = False) -> ResolvedS
     total = sum(weights)
     if total <= 0:
         raise UsageError("The weights of the styles sum to nothing; give at least one a weight above 0.")
-    styles = [resolve_style(name, reverse) for name in names]
+    styles = [resolve_style(name, reverse, offline) for name in names]
     first = styles[0].base
     for name, style in zip(names, styles, strict=True):
         if style.base.identity != first.identity:
@@ -61,19 +61,20 @@ def resolve_blend(references: Sequence[str], reverse: bool = False) -> ResolvedS
     return ResolvedStyle(code, first, tuple(card for style in styles for card in style.cards))
 
 
-def resolve_style(reference: str, reverse: bool = False) -> ResolvedStyle:
-    """Load a style: a bundled name, a style file, any painting as a picture file, or a folder of works.
+def resolve_style(reference: str, reverse: bool = False, offline: bool = False) -> ResolvedStyle:
+    """Load a style: a known name, a style file, any painting as a picture file, a folder of works, or a
+    reference to the Hub (see `stylize.hub`), which `offline` takes from the cache only.
 
     With `reverse`, the way back of a style that translates both ways. Raises UsageError if there is
     none, WeightsError or PictureError if the file is not good.
     """
-    path = bundled.style_file(reference)
+    path = hub.find_style(reference, offline)
     if path.suffix.lower() == ".safetensors":
         style = load_style(path)
         if reverse and style.reverse is None:
             raise _no_way_back(reference)
         style = style.reverse if reverse and style.reverse else style
-        return ResolvedStyle(style.code, style.base or _base_of(style, path), (style.card,))
+        return ResolvedStyle(style.code, style.base or base_of(style, path), (style.card,))
     if reverse:
         raise _no_way_back(reference)
     base = load_base(bundled.base_path())
@@ -99,10 +100,15 @@ def _moments(work: Path) -> Tensor:
     return picture_moments(perceptual_network(), picture)
 
 
-def _base_of(style: Style, path: Path) -> Base:
-    """The base that a style was made for: the bundled one, or one that lies with the style."""
-    folder = path.resolve().parent
-    for candidate in (bundled.base_path(), folder / "base.safetensors", folder.parent / "base.safetensors"):
+def base_of(style: Style, path: Path) -> Base:
+    """The base that a style was made for: the bundled one, or one that lies with the style at `path`.
+
+    Raises WeightsError where there is none, or where the style does not fit it.
+    """
+    # A cache of downloads holds links to files without names: what lies beside the link counts, too.
+    folders = {path.absolute().parent: None, path.resolve().parent: None}
+    beside = [place / hub.BASE_FILE for folder in folders for place in (folder, folder.parent)]
+    for candidate in (bundled.base_path(), *beside):
         if candidate.is_file():
             base = load_base(candidate)
             if base.identity == style.base_identity:

@@ -12,16 +12,17 @@ PACKAGE = Path(__file__).parent.parent / "stylize"
 FLOORS = [
     {"__init__"},
     {"errors"},
+    {"trust"},
     {"config", "files", "tensors", "console", "overlap", "parallel", "health", "augment"},
     {"statistics", "cards", "bundled", "paths", "devices", "mixing", "settings"},
-    {"generator", "discriminator", "perceptual", "losses", "images", "jobs", "marking"},
+    {"generator", "discriminator", "perceptual", "losses", "images", "jobs", "marking", "hub"},
     {"encoder", "dataset", "selection", "folding", "reports", "judging", "proofs", "watching"},
     {"model", "library", "tiling", "invented", "comparing", "translator", "pool"},
     {"stylizer", "painters", "validation", "batches", "translation", "optimising"},
     {"game"},
     {"training", "fitting"},
     {"styles", "exporting", "cycle"},
-    {"looks", "explaining", "measuring", "sheets", "comparison"},
+    {"looks", "explaining", "measuring", "sheets", "comparison", "publishing"},
     {"evaluation", "run_report"},
     {"workshop"},
     {"studio"},
@@ -97,6 +98,7 @@ def test_public_things_have_docstrings() -> None:
         ["bench", "-h"],
         ["styles"],
         ["styles", "show", "ink-wash"],
+        ["styles", "pull", "--help"],
     ],
 )
 def test_help_and_lists_need_no_torch(arguments: list[str]) -> None:

@@ -148,11 +148,11 @@ def test_styles_of_different_bases_do_not_mix(monkeypatch: pytest.MonkeyPatch) -
     ink = resolve_style("ink-wash")
     ink.base.identity = "other"
     monkeypatch.setattr(
-        "stylize.styles.resolve_style", lambda name: ink if name == "a" else resolve_style(name)
+        "stylize.styles.resolve_style", lambda name, *rest: ink if name == "a" else resolve_style(name, *rest)
     )
     with pytest.raises(UsageError, match="different bases"):
         resolve_blend(["a", "van-gogh"])
-    monkeypatch.setattr("stylize.looks.resolve_blend", lambda names: ink)
+    monkeypatch.setattr("stylize.looks.resolve_blend", lambda *given: ink)
     with pytest.raises(UsageError, match="different bases"):
         resolve_look(["a"], palette_from="van-gogh")
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from stylize import bundled
+from stylize import bundled, hub
 from stylize.cli.options import (
     DeviceOption,
     DtypeOption,
     JsonOption,
+    OfflineOption,
     QuietOption,
     TileOption,
     complete_style,
@@ -32,7 +33,8 @@ def apply(
             "--style",
             "-s",
             metavar="STYLE[:WEIGHT]",
-            help="A bundled style, a .safetensors style, any painting, or a folder of works. Several blend.",
+            help="A style by name, a .safetensors style, any painting, a folder of works, or org/name on the "
+            "Hugging Face Hub. Several blend.",
             autocompletion=complete_style,
         ),
     ],
@@ -127,6 +129,7 @@ def apply(
         typer.Option(metavar="PAGE.html", help="Write a page with each picture before and after."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would be painted.")] = False,
+    offline: OfflineOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -148,7 +151,7 @@ def apply(
     """
     inputs = list(inputs or [])
     _check_options(inputs, files_from, force and skip_existing, watch, report)
-    name = "+".join(bundled.style_file(bundled.weighted(text)[0]).resolve().stem for text in style)
+    name = "+".join(hub.style_name(bundled.weighted(text)[0]) for text in style)
     settings_of = {
         "strength": strength, "longer_side": size, "quality": quality, "force": force,
         "skip_existing": skip_existing or (watch and not force), "tile": tile, "batch": batch_size,
@@ -161,7 +164,15 @@ def apply(
         from stylize.painting import Painter, PaintSettings
 
         look = resolve_look(
-            style, palette_from, strokes_from, keep_colour or keep_color, mask, feather, outside, reverse
+            style,
+            palette_from,
+            strokes_from,
+            keep_colour or keep_color,
+            mask,
+            feather,
+            outside,
+            reverse,
+            offline,
         )
         return Painter(look, device, dtype, PaintSettings(**settings_of))
 

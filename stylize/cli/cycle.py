@@ -82,7 +82,7 @@ def train(
         list[str] | None, typer.Option("--set", help="Any setting by name: pool=20, λ_cycle=5 ...")
     ] = None,
     perceptual: Annotated[
-        str, typer.Option(help="Loss network of the perceptual and style terms: bundled, or a VGG19 file.")
+        str, typer.Option(help="Loss network of perceptual and style terms: bundled, vgg19, or a VGG19 file.")
     ] = "bundled",
     adversarial: Annotated[float | None, _weight("adversarial loss", "adversarial")] = None,
     cycle: Annotated[float | None, _weight("cycle consistency", "cycle")] = None,

@@ -33,3 +33,6 @@ TileOption = Annotated[
     int | None,
     typer.Option("--tile", "-t", min=0, help="Side of the tiles; 0: none. Default: by free memory."),
 ]
+OfflineOption = Annotated[
+    bool, typer.Option("--offline", help="Take what is on the Hub from the cache; ask no network.")
+]

@@ -1,19 +1,21 @@
 """`stylize styles`: what styles there are, where they come from, and what they look like."""
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from stylize import bundled
-from stylize.cards import StyleCard, read_card
-from stylize.cli.options import JsonOption, complete_style
+from stylize import bundled, hub
+from stylize.cards import StyleCard, read_card, read_cards
+from stylize.cli.options import JsonOption, OfflineOption, complete_style
 from stylize.console import talk
-from stylize.errors import UsageError
+from stylize.errors import UsageError, WeightsError
 
 app = typer.Typer(
     name="styles", help="What styles there are, and where they come from.", rich_markup_mode="rich"
@@ -30,7 +32,12 @@ def styles(context: typer.Context, as_json: JsonOption = False) -> None:
 @app.command("list")
 def list_styles(as_json: JsonOption = False) -> None:
     """List the bundled styles and your own, a line each."""
-    cards = [read_card(path) for path in bundled.known_styles().values()]
+    cards = []
+    for path in bundled.known_styles().values():
+        try:
+            cards.append(read_card(path))
+        except WeightsError as error:
+            talk.print(f"Left out: {error}", markup=False)
     if as_json:
         typer.echo(json.dumps([asdict(card) for card in cards], ensure_ascii=False, indent=2))
         return
@@ -38,14 +45,17 @@ def list_styles(as_json: JsonOption = False) -> None:
     for column in ("Style", "Tradition", "Description"):
         table.add_column(column, no_wrap=column == "Style")
     for card in cards:
-        table.add_row(card.name, card.tradition, card.description)
+        table.add_row(*map(escape, (card.name, card.tradition, card.description)))
     Console().print(table)
 
 
 @app.command()
 def show(
     style: Annotated[
-        str, typer.Argument(help="A bundled style or a style file.", autocompletion=complete_style)
+        str,
+        typer.Argument(
+            help="A style by name, a style file, or org/name on the Hub.", autocompletion=complete_style
+        ),
     ],
     as_json: JsonOption = False,
 ) -> None:
@@ -53,7 +63,7 @@ def show(
 
     [bold]Example:[/bold] stylize styles show ink-wash
     """
-    path = bundled.style_file(style)
+    path = hub.find_style(style)
     if path.suffix.lower() != ".safetensors":
         raise UsageError(f"{style} is no style file; only those carry a card.")
     card = read_card(path)
@@ -64,12 +74,12 @@ def show(
 
 
 def _card_table(card: StyleCard) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False, title=card.title or card.name)
+    table = Table(box=None, pad_edge=False, show_header=False, title=escape(card.title or card.name))
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
     for field, value in asdict(card).items():
         if value and field != "title":
-            table.add_row(field.replace("_", " "), value)
+            table.add_row(field.replace("_", " "), escape(value))
     return table
 
 
@@ -121,3 +131,71 @@ def compare(
         table.add_row(pair.first, pair.second, f"{pair.moments.value:.2f}", interval, pair.words())
     Console().print(table)
     talk.print(f"Wrote {', '.join(str(path) for path in written)}", markup=False)
+
+
+@app.command()
+def pull(
+    reference: Annotated[
+        str, typer.Argument(help="org/name[@revision] or org/name[@revision]/file.safetensors.")
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="What to call the style here. Default: as the file or repository.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace a style of that name.")] = False,
+    offline: OfflineOption = False,
+) -> None:
+    """Fetch a style from the Hugging Face Hub, so that its name is enough. Prints the file.
+
+    [bold]Example:[/bold] stylize styles pull org/name
+    """
+    found = hub.parse(reference)
+    if found is None:
+        raise UsageError(f"{reference} is no reference to the Hub; write org/name.")
+    name = name or found.name
+    target = bundled.own_styles_folder() / f"{name}.safetensors"
+    if name in bundled.style_paths() or not re.fullmatch(r"\w[\w.-]*", name):
+        raise UsageError(f"A style cannot be called {name!r} here; choose another name with --name.")
+    if target.exists() and not force:
+        raise UsageError(f"You have a style {name!r}; add --force to replace it, or --name for another name.")
+    path = hub.fetch_style(found, offline)
+    from stylize.publishing import install_fetched  # torch comes with it
+
+    install_fetched(path, name)
+    typer.echo(target)
+    talk.print(f"Paint with: stylize apply photo.jpg --style {name}", markup=False)
+
+
+@app.command()
+def push(
+    file: Annotated[str, typer.Argument(help="A style file, or a style of your own by name.")],
+    repo: Annotated[str, typer.Argument(help="org/name on the Hub; made if it is not there.")],
+    private: Annotated[bool, typer.Option("--private", help="Make the repository private.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only show what would be shared.")] = False,
+    cards: Annotated[
+        Path | None, typer.Option(help="TOML file whose table of the style's name is its card.")
+    ] = None,
+    photo: Annotated[Path | None, typer.Option(help="Photograph for the preview.")] = None,
+    base_model: Annotated[
+        str | None, typer.Option(help="Repository of the base on the Hub, for the model card.")
+    ] = None,
+) -> None:
+    """Share a style on the Hugging Face Hub, with a model card made from its card, and a preview.
+
+    A style that was made for a base of your own takes that base along. Prints the address of the commit.
+
+    [bold]Example:[/bold] stylize styles push grandma me/grandma --dry-run
+    """
+    if (where := hub.parse(repo)) is None or where.file or where.revision:
+        raise UsageError(f"{repo} is no name for a repository; write org/name.")
+    if base_model and hub.parse(base_model) is None:
+        raise UsageError(f"{base_model} is no name for a repository; write --base-model org/name.")
+    path = bundled.style_file(file)
+    from stylize.publishing import package  # torch comes with it
+
+    files = package(path, where.repo, read_cards(cards) if cards else {}, photo, base_model)
+    if dry_run:
+        for name, content in files.items():
+            talk.print(f"{name}: {len(content):,} bytes", markup=False)
+        typer.echo(files["README.md"].decode())
+    else:
+        typer.echo(hub.upload(where.repo, files, private))

@@ -68,7 +68,11 @@ def train(
         int, typer.Option(min=8, help="Channels of the generator at 1/2 size; only from scratch.")
     ] = GeneratorConfig().half_width,
     perceptual: Annotated[
-        str, typer.Option(help="Loss network: bundled, or a VGG19 safetensors file in torchvision's naming.")
+        str,
+        typer.Option(
+            help="Loss network: bundled; vgg19 from the Hub (575 MB, once); or a VGG19 in torchvision's "
+            "naming, as a safetensors file or as org/name/file.safetensors on the Hub."
+        ),
     ] = "bundled",
     batch_size: Annotated[
         int | None,
