@@ -23,7 +23,7 @@ sys.addaudithook(refuse)
 
 def guarded(code: str, folder: Path, *arguments: object) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-c", GUARD + code, *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, timeout=200)
+    return subprocess.run(command, cwd=folder, capture_output=True, timeout=600)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,6 @@ def test_no_command_opens_a_socket(tmp_path: Path) -> None:
         "styles --json",
         "styles show ink-wash",
         "bench --sizes 64 --device cpu --rounds 1",
-        "eval photo.jpg -s ink-wash",
         "train work.png --name mine --steps 1 --size 64 -b 1 --device cpu -q",
     ]
     code = (
