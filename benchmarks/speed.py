@@ -4,6 +4,7 @@
     python benchmarks/speed.py --growth        seconds per megapixel and memory, from 1 to 33 megapixels
     python benchmarks/speed.py --folder 200    a folder of 12-megapixel JPEGs
     python benchmarks/speed.py --huge          one picture of 300 megapixels
+    python benchmarks/speed.py --compile       what torch.compile gains in a folder
     python benchmarks/speed.py --gpu           passes in batches on a GPU, fp16 against fp32
 
 Rounds of A B C ... A B C ..., medians, and ratios: single times on a shared machine mean little.
@@ -100,6 +101,31 @@ def commands(folder: Path) -> dict[str, Work]:
         "stylize --help": process("-m", "stylize", "--help"),
         "stylize apply photo.jpg": process(*apply),
     }
+
+
+def compiled(console: Console) -> None:
+    """The network as it is and compiled, over one picture of 1024 x 1024, and what compiling costs."""
+    generator = Generator(GeneratorConfig()).requires_grad_(False).to(memory_format=torch.channels_last)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = torch.float16 if device.type == "cuda" else torch.bfloat16
+    generator.to(device)
+    picture = torch.rand(1, 3, 1024, 1024, device=device).contiguous(memory_format=torch.channels_last)
+    modulation = generator.expand(torch.randn(1, generator.config.code_size, device=device))
+    fast = torch.compile(generator)
+
+    def once(network: Callable[..., torch.Tensor]) -> None:
+        with torch.inference_mode(), torch.autocast(device.type, dtype):
+            network(picture, modulation).cpu()
+
+    begin = time.perf_counter()
+    once(fast)
+    spent = time.perf_counter() - begin
+    seconds = in_turns({"as it is": lambda: once(generator), "compiled": lambda: once(fast)}, 5)
+    gain = seconds["as it is"] - seconds["compiled"]
+    pays = f"pays after {spent / gain:.0f} pictures" if gain > 0 else "never pays"
+    for name, value in seconds.items():
+        console.print(f"{name}: {value:.3f} s")
+    console.print(f"compiling took {spent:.0f} s: it {pays}")
 
 
 def growth(console: Console) -> None:
@@ -219,6 +245,7 @@ def main() -> None:
     parser.add_argument("--folder", type=int, metavar="N")
     parser.add_argument("--huge", action="store_true")
     parser.add_argument("--gpu", action="store_true")
+    parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
     if options.growth or options.folder or options.huge:
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command does
@@ -234,7 +261,9 @@ def main() -> None:
             huge(folder, console)
         if options.gpu:
             gpu(console)
-        if options.growth or options.folder or options.huge or options.gpu:
+        if options.compile:
+            compiled(console)
+        if options.growth or options.folder or options.huge or options.gpu or options.compile:
             return
         with torch.inference_mode():
             work, notes = passes(options.side, options.tile)

@@ -30,6 +30,24 @@ def files(folder: Path) -> list[str]:
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir())
 
 
+def test_a_full_disk_is_one_sentence_and_leaves_no_part(tmp_path: Path) -> None:
+    scene(400, 300).save(tmp_path / "large.png")
+    scene(20, 16).save(tmp_path / "small.png")
+    limited = (  # a limit on the size of files is as near as a test may come to a full disk
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000));"
+        "from stylize.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    arguments = ["apply", "large.png", "small.png", "-s", "ink-wash", "-o", "out/"]
+    result = subprocess.run(
+        [sys.executable, "-c", limited, *arguments], cwd=tmp_path, capture_output=True, env=ENV
+    )
+    assert result.returncode == 1, result.stderr.decode()
+    assert b"Cannot write out/large.png" in result.stderr
+    assert b"Traceback" not in result.stderr
+    assert files(tmp_path / "out") == ["small.png"]
+
+
 # -- atomic writes and claims ---------------------------------------------------------------------
 
 
