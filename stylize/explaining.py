@@ -10,7 +10,7 @@ from torch import Tensor
 from stylize.generator import Generator, mix_codes
 from stylize.images import to_image
 from stylize.stylizer import Stylizer
-from stylize.tensors import luminance, to_float, to_uint8
+from stylize.tensors import luminance, to_8_bits, to_float, to_uint8
 
 _SIDE = 640
 """Longer side of the picture that is explained; what a style does shows at this size, and soon."""
@@ -32,7 +32,7 @@ class Share:
 def explain(stylizer: Stylizer, photo: Tensor, code: Tensor, title: str) -> Image.Image:
     """A sheet for people: photograph, painting, where it changed, and which layers did it.
 
-    `photo` is uint8 (3, H, W). The layers are judged by occlusion (Zeiler & Fergus, 2014,
+    `photo` is uint8 or uint16 (3, H, W). The layers are judged by occlusion (Zeiler & Fergus, 2014,
     arXiv:1311.2901): each group in turn is given the style of the photograph.
     """
     photo = _reduced(photo)
@@ -46,6 +46,7 @@ def explain(stylizer: Stylizer, photo: Tensor, code: Tensor, title: str) -> Imag
 
 
 def _reduced(photo: Tensor) -> Tensor:
+    photo = to_8_bits(photo)
     scale = _SIDE / max(photo.shape[1:])
     if scale >= 1:
         return photo

@@ -72,7 +72,9 @@ class FoldedGenerator(nn.Module):
         self.dtype = dtype
 
     def run_stem(self, pixels: Tensor) -> Tensor:
-        """As `Generator.run_stem`, for uint8 pixels (N, 3, H, W) on any device; right but at the edge."""
+        """As `Generator.run_stem`, for uint8 or uint16 (N, 3, H, W) on any device; right but at the edge."""
+        if pixels.dtype == torch.uint16:
+            pixels = pixels.float().div_(257)
         pixels = pixels.to(self.device, memory_format=torch.channels_last).to(self.dtype)
         x = _conv(self.network.stem_half, self.network.unshuffle(pixels.sub_(127.5)))
         return F.relu(_conv(self.network.stem_quarter, F.relu(x, inplace=True)), inplace=True)

@@ -5,7 +5,7 @@ https://cv.iptc.org/newscodes/digitalsourcetype/
 """
 
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from PIL import Image
@@ -30,6 +30,9 @@ _NAMESPACES = {
 }
 for _prefix, _uri in _NAMESPACES.items():
     ET.register_namespace(_prefix, _uri)
+
+_LISTS = {"creator": "Seq", "subject": "Bag"}
+"""Dublin Core properties with several values; the others have one per language."""
 
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _PRIVATE = {
@@ -65,6 +68,40 @@ def xmp_packet(cards: Sequence[StyleCard], original: bytes = b"") -> bytes:
     body = ET.tostring(root, encoding="utf-8")
     start = b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>'
     return start + body + b'<?xpacket end="w"?>'
+
+
+def with_captions(original: bytes, captions: Mapping[str, Sequence[str]]) -> bytes:
+    """XMP with captions by their Dublin Core names (title, description, creator ...), where it has none.
+
+    Where no caption is new, the original as it is.
+    """
+    root, rdf = _parsed(original)
+    dublin_core = f"{{{_NAMESPACES['dc']}}}"
+    new = {name: texts for name, texts in captions.items() if rdf.find(f"*/{dublin_core}{name}") is None}
+    if not new:
+        return original
+    description = ET.SubElement(rdf, f"{{{_RDF}}}Description", {f"{{{_RDF}}}about": ""})
+    for name, texts in new.items():
+        kind = _LISTS.get(name, "Alt")
+        values = ET.SubElement(ET.SubElement(description, dublin_core + name), f"{{{_RDF}}}{kind}")
+        for text in texts:
+            language = {"{http://www.w3.org/XML/1998/namespace}lang": "x-default"} if kind == "Alt" else {}
+            ET.SubElement(values, f"{{{_RDF}}}li", language).text = text
+    return ET.tostring(root, encoding="utf-8")
+
+
+def shortened(packet: bytes, limit: int) -> bytes:
+    """XMP of at most `limit` bytes: the longest properties, which are editing histories, are left out."""
+    if len(packet) <= limit:
+        return packet
+    root, rdf = _parsed(packet)
+    while len(short := ET.tostring(root, encoding="utf-8")) > limit:
+        properties = [(parent, child) for parent in rdf for child in parent]
+        if not properties:
+            return b""
+        parent, longest = max(properties, key=lambda pair: len(ET.tostring(pair[1])))
+        parent.remove(longest)
+    return short
 
 
 def credit(cards: Sequence[StyleCard]) -> str:

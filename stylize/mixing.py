@@ -1,6 +1,7 @@
 """Putting paintings together, pixel by pixel: one's strokes with another's colours, one inside a mask.
 
-Pictures are uint8 (3, H, W). Everything runs in bands of rows, so that large ones need little memory.
+Pictures are uint8 or uint16 (3, H, W), all of a call alike. Everything runs in bands of rows, so that
+large ones need little memory.
 """
 
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from stylize.tensors import luminance, to_uint8
+from stylize.tensors import luminance, to_float, to_pixels
 
 _BAND = 512
 
@@ -50,7 +51,7 @@ def _by_bands(like: Tensor, band: Callable[[slice], Tensor]) -> Tensor:
     """A picture like `like`, computed band by band: rows -> floats (1, 3, h, W) in [0, 1]."""
     result = torch.empty_like(like)
     for rows in _bands(like.shape[1]):
-        result[:, rows] = to_uint8(band(rows)[0])
+        result[:, rows] = to_pixels(band(rows)[0], like.dtype)
     return result
 
 
@@ -60,7 +61,7 @@ def _bands(height: int) -> Iterator[slice]:
 
 
 def _floats(picture: Tensor, rows: slice) -> Tensor:
-    return picture[:, rows].float().div_(255)[None]
+    return to_float(picture[:, rows])[None]
 
 
 def _tone(picture: Tensor) -> tuple[float, float]:

@@ -11,13 +11,14 @@ from stylize import bundled
 from stylize.cards import StyleCard
 from stylize.devices import choose_device, choose_dtype, out_of_memory
 from stylize.errors import StylizeError, UsageError
-from stylize.images import Picture, read_picture, read_rgb, resize_picture, write_picture
+from stylize.images import read_picture, read_rgb, resize_picture, write_picture
 from stylize.marking import xmp_packet
 from stylize.mixing import keep_colour
 from stylize.model import load_perceptual
 from stylize.optimising import Init, OptimiseSettings, Progress, optimise
 from stylize.paths import FORMATS
 from stylize.perceptual import LossNetwork
+from stylize.picture import Picture
 from stylize.studio import load_vgg
 from stylize.styles import perceptual_network, resolve_blend
 from stylize.stylizer import Stylizer
@@ -51,7 +52,7 @@ def carry_out(job: OptimiseJob, on_step: Callable[[int, float], None]) -> None:
     total = sum(weight for _, weight in job.works)
     if total <= 0:
         raise UsageError("The weights of the paintings sum to nothing; give at least one a weight above 0.")
-    picture = read_picture(job.photo)
+    picture = read_picture(job.photo).simple()
     longest = max(picture.rgb.shape[1:])
     picture = resize_picture(picture, job.longer_side or min(longest, USUAL_SIDE))
     works = [(read_rgb(path, shorter_side=_LARGEST_WORK), weight / total) for path, weight in job.works]

@@ -7,28 +7,32 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
+import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from stylize.animation import ANIMATED
 from stylize.console import debugging
 from stylize.devices import choose_device, choose_dtype
 from stylize.errors import PictureError, sentence_of
 from stylize.explaining import explain
 from stylize.files import Claims
-from stylize.images import Picture, read_picture, read_rgb, resize_picture, write_picture
+from stylize.images import read_picture, read_rgb, resize_picture, write_picture
 from stylize.jobs import Job, record
 from stylize.looks import Look
 from stylize.marking import Metadata, without_private, xmp_packet
 from stylize.mixing import keep_colour, masked, with_palette
 from stylize.overlap import ahead, groups_of, usual_workers, workers
+from stylize.picture import Picture
 from stylize.proofs import thumbnail
 from stylize.sheets import write_sheet
+from stylize.steady import SteadyStylizer
 from stylize.styles import perceptual_network
 from stylize.stylizer import Stylizer
-from stylize.tiling import Frame, Painted
+from stylize.tiling import Frame
 
 Status = Literal["done", "skipped", "failed"]
 
@@ -52,6 +56,8 @@ class PaintSettings:
     batch: int | None = None
     workers: int | None = None
     metadata: Metadata = "all"
+    keep_grey: bool = False
+    """Write the paintings of grey photographs in grey."""
     explain: bool = False
     """Write a sheet beside each result that says where and why it differs from the photograph."""
     proofs: bool = False
@@ -75,6 +81,10 @@ class Outcome:
         warning, error = ("", self.note) if self.status == "failed" else (self.note, "")
         job = self.job
         return record(job.source, job.target, self.status, job.style, self.seconds, error, warning)
+
+
+Brush: TypeAlias = Stylizer | SteadyStylizer
+"""What paints one picture, or one frame."""
 
 
 @dataclass(frozen=True)
@@ -112,18 +122,31 @@ class Painter:
     def paint(self, picture: Picture) -> Picture:
         """Paint a picture, resized first if the settings say so; alpha and EXIF are kept."""
         picture = self._sized(picture)
-        return self._marked(picture, self._compose(picture.rgb))
+        return self._marked(self._composed(picture))
 
-    def _compose(self, photo: Tensor) -> Tensor:
+    def _composed(self, picture: Picture) -> Picture:
+        """The picture painted; of an animation, every frame in one steady manner."""
+        if picture.motion is None:
+            return replace(picture, rgb=self._compose(picture.rgb, self.stylizer))
+        frames = picture.motion.frames
+        brush = SteadyStylizer(self.stylizer, [frame.rgb for frame in frames])
+        painted: list[Picture] = []
+        for index, frame in enumerate(frames):
+            same = index > 0 and torch.equal(frame.rgb, frames[index - 1].rgb)
+            rgb = painted[-1].rgb if same else self._compose(frame.rgb, brush)
+            painted.append(replace(frame, rgb=rgb))
+        return replace(picture, rgb=painted[0].rgb, motion=replace(picture.motion, frames=tuple(painted)))
+
+    def _compose(self, photo: Tensor, brush: Brush) -> Tensor:
         """All that the look asks for, for one photograph (3, H, W)."""
         look, strength = self.look, self.settings.strength
-        painted = self.stylizer.paint(photo, self.code, strength)
+        painted = brush.paint(photo, self.code, strength)
         if look.palette is not None:
-            painted = with_palette(painted, self.stylizer.paint(photo, look.palette.code, strength))
+            painted = with_palette(painted, brush.paint(photo, look.palette.code, strength))
         if look.keep_colour:
             painted = keep_colour(painted, photo)
         if look.mask is not None:
-            outside = self.stylizer.paint(photo, look.outside.code, strength) if look.outside else photo
+            outside = brush.paint(photo, look.outside.code, strength) if look.outside else photo
             painted = masked(painted, outside, self._mask_for(photo, look.mask))
         return painted
 
@@ -173,18 +196,21 @@ class Painter:
                 return task.then(started, status="skipped", note=note)
             if self.is_done(job):
                 return task.then(started, status="skipped", **self._proofs_of_files(job))
-            picture = self._sized(read_picture(job.source), str(job.source))
+            picture = for_format(read_picture(job.source), job.format_name)
+            picture = self._sized(picture, str(job.source))
             before = thumbnail(picture.rgb) if self.settings.proofs else b""
             return task.then(started, picture=picture, before=before)
         except Exception as fault:  # whatever is wrong with one file must not stop the rest
             return _failed(task, started, fault, job.source)
 
     def _paint_window(self, tasks: Sequence[_Task]) -> Iterator[_Task]:
-        """Paint tasks in batches of one size; they come back in their order."""
-        sizes: dict[Frame, list[int]] = {}
+        """Paint tasks in batches of one size and depth, animations alone; they come back in their order."""
+        sizes: dict[tuple[Frame, torch.dtype, int | None], list[int]] = {}
         for index, task in enumerate(tasks):
-            if task.picture is not None:
-                sizes.setdefault(self.stylizer.frame([task.picture.rgb]), []).append(index)
+            if (picture := task.picture) is not None:
+                alone = None if picture.motion is None else index
+                kind = self.stylizer.frame([picture.rgb]), picture.rgb.dtype, alone
+                sizes.setdefault(kind, []).append(index)
         result = list(tasks)
         for same_size in sizes.values():
             for batch in groups_of(same_size, self.batch):
@@ -194,40 +220,43 @@ class Painter:
 
     def _paint_batch(self, tasks: Sequence[_Task]) -> list[_Task]:
         started = time.monotonic()
-        pictures = [task.picture.rgb for task in tasks if task.picture is not None]
+        pictures = [task.picture for task in tasks if task.picture is not None]
+        plain = self.settings.strength == 1 and self.look.is_plain and pictures[0].motion is None
         try:
-            if self.settings.strength == 1 and self.look.is_plain:
-                results = self.stylizer.paint_batch(pictures, self.code)
+            if plain:
+                painted = self.stylizer.paint_batch([picture.rgb for picture in pictures], self.code)
+                pairs = zip(pictures, painted, strict=True)
+                results = [(replace(photo, rgb=result.rgb), result.finite) for photo, result in pairs]
             else:
-                results = [Painted(self._compose(picture), True) for picture in pictures]
+                results = [(self._composed(picture), True) for picture in pictures]
         except MemoryError:
             why = "is too large for the free memory; paint it smaller with --size."
             fields = {"picture": None, "status": "failed"}
             return [task.then(started, **fields, note=f"{task.job.source} {why}") for task in tasks]
-        pairs = zip(tasks, results, strict=True)
-        return [task.then(started, **self._result(task, painted)) for task, painted in pairs]
+        return [
+            task.then(started, **self._result(task, *result))
+            for task, result in zip(tasks, results, strict=True)
+        ]
 
-    def _result(self, task: _Task, painted: Painted) -> dict[str, object]:
+    def _result(self, task: _Task, painted: Picture, finite: bool) -> dict[str, object]:
         """What painting changes in a task."""
         assert task.picture is not None
-        note = (
-            "" if painted.finite else f"{task.job.source} overflowed in fp16 and was painted again in fp32."
-        )
-        changes = {"picture": self._marked(task.picture, painted.rgb), "note": note}
+        note = "" if finite else f"{task.job.source} overflowed in fp16 and was painted again in fp32."
+        changes = {"picture": self._marked(painted), "note": note}
         if self.settings.explain:
             title = " + ".join(card.name for card in self.look.style.cards)
             changes["sheet"] = explain(self.stylizer, task.picture.rgb, self.code, title)
         return changes
 
-    def _marked(self, photo: Picture, painted: Tensor) -> Picture:
-        """The painting with the photograph's alpha and as much of its metadata as is wanted."""
+    def _marked(self, painted: Picture) -> Picture:
+        """The painting with as much of the photograph's metadata as is wanted."""
+        painted = replace(painted, grey=painted.grey and self.settings.keep_grey)
         if self.settings.metadata == "none":
-            return replace(photo, rgb=painted, exif=b"", xmp=b"")
+            return replace(painted, exif=b"", xmp=b"", texts={})
         if self.settings.metadata == "public":
-            return replace(
-                photo, rgb=painted, exif=without_private(photo.exif), xmp=xmp_packet(self.look.cards)
-            )
-        return replace(photo, rgb=painted, xmp=xmp_packet(self.look.cards, photo.xmp))
+            xmp = xmp_packet(self.look.cards)
+            return replace(painted, exif=without_private(painted.exif), xmp=xmp, texts={})
+        return replace(painted, xmp=xmp_packet(self.look.cards, painted.xmp))
 
     def _write(self, task: _Task, claims: Claims) -> _Task:
         started = time.monotonic()
@@ -267,6 +296,11 @@ def _failed(task: _Task, started: float, fault: Exception, file: Path) -> _Task:
     if debugging():
         traceback.print_exception(fault)
     return task.then(started, picture=None, status="failed", note=sentence_of(fault, file))
+
+
+def for_format(picture: Picture, format_name: str) -> Picture:
+    """What a file of this format can hold of a picture: without the frames, if it cannot move."""
+    return picture if format_name in ANIMATED else picture.still()
 
 
 def _make_folder(folder: Path) -> None:

@@ -10,14 +10,19 @@ FORMATS = {
     "jpg": "JPEG",
     "jpeg": "JPEG",
     "png": "PNG",
+    "apng": "PNG",
     "webp": "WEBP",
     "tif": "TIFF",
     "tiff": "TIFF",
     "bmp": "BMP",
+    "gif": "GIF",
+    "avif": "AVIF",
+    "heic": "HEIF",
+    "heif": "HEIF",
 }
 """Suffix -> Pillow's name of the formats that are written."""
 
-READABLE = {f".{suffix}" for suffix in (*FORMATS, "gif", "avif", "jfif", "ppm", "pgm", "tga", "jp2")}
+READABLE = {f".{suffix}" for suffix in (*FORMATS, "jfif", "jpe", "hif", "ppm", "pgm", "tga", "jp2")}
 """Suffixes that are taken for pictures in folders. A file named outright may have any suffix."""
 
 

@@ -1,4 +1,4 @@
-"""Painting with a trained base: device, precision, tiles and memory; uint8 pictures in and out."""
+"""Painting with a trained base: device, precision, tiles and memory; uint8 or uint16 pictures in and out."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,7 +13,7 @@ from stylize.generator import STRIDE, mix_codes
 from stylize.model import Base
 from stylize.perceptual import CompactVGG, fit_to_network
 from stylize.tensors import to_float
-from stylize.tiling import Frame, Painted, paint
+from stylize.tiling import Frame, Painted, Recording, look_over, paint
 
 SMALLEST_TILE = 128
 LARGEST_TILE = {"cpu": 512, "cuda": 4096, "mps": 1024}
@@ -52,7 +52,7 @@ class Stylizer:
         return encode_style(self.base, self.perceptual(), picture)
 
     def paint(self, picture: Tensor, code: Tensor, strength: float = 1.0) -> Tensor:
-        """Paint uint8 RGB (3, H, W) in the style of a code (1, code_size); same form and size.
+        """Paint uint8 or uint16 RGB (3, H, W) in the style of a code (1, code_size); same form and size.
 
         Below strength 1 the code moves towards that of the photograph itself.
         """
@@ -60,16 +60,19 @@ class Stylizer:
             code = mix_codes([self.encode(picture), code], [1 - strength, strength])
         return self.paint_batch([picture], code)[0].rgb
 
-    def paint_batch(self, pictures: Sequence[Tensor], code: Tensor) -> list[Painted]:
-        """Paint pictures of about one size together.
+    def paint_batch(
+        self, pictures: Sequence[Tensor], code: Tensor, seen: Recording | None = None
+    ) -> list[Painted]:
+        """Paint pictures of about one size, and of one depth, together; 16 bits are painted in fp32.
 
-        Where memory does not suffice, the batch is halved, then the tile. A picture whose numbers
-        overflowed in half precision is painted again in fp32 and comes back with `finite` False.
+        `seen` takes the place of what each picture says of itself as a whole. Where memory does not
+        suffice, the batch is halved, then the tile. A picture whose numbers overflowed in half precision is
+        painted again in fp32 and comes back with `finite` False.
         """
-        painted = self._paint_in_memory(pictures, code, self.tile_side(pictures))
+        painted = self._paint_in_memory(pictures, code, self.tile_side(pictures), seen)
         for index, result in enumerate(painted):
             if not result.finite:
-                again = self._run([pictures[index]], code, self.tile_side(pictures), torch.float32)
+                again = self._run([pictures[index]], code, self.tile_side(pictures), torch.float32, seen)
                 painted[index] = replace(again[0], finite=False)
         return painted
 
@@ -77,32 +80,60 @@ class Stylizer:
         """The side of the tiles for a batch; 0 for none."""
         if self.tile is not None:
             return self.tile
-        bytes_per_pixel = _BYTES_PER_PIXEL * len(pictures) * self.dtype.itemsize / 2
+        bytes_per_pixel = _BYTES_PER_PIXEL * len(pictures) * self._precision(pictures).itemsize / 2
         affordable = int((free_memory(self.device) / 4 / bytes_per_pixel) ** 0.5)
         largest = LARGEST_TILE[self.device.type]
         if self.frame(pictures).is_beyond_the_limit:
             largest = max(largest, 2048)  # the halo is broad then
         return max(SMALLEST_TILE, min(affordable, largest))
 
-    def _paint_in_memory(self, pictures: Sequence[Tensor], code: Tensor, side: int) -> list[Painted]:
+    def look_over(self, pictures: Sequence[Tensor], code: Tensor) -> Recording:
+        """What pictures of one size say, as a whole, to a network that paints in this style.
+
+        Where memory does not suffice, half of them speak for all. Raises MemoryError at the end.
+        """
+        network = self._network(code, self._precision(pictures))
+        try:
+            return look_over(network, pictures, self.frame(pictures))
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+        if len(pictures) == 1:
+            raise MemoryError("not even one frame fits")
+        return self.look_over(pictures[::2], code)
+
+    def _precision(self, pictures: Sequence[Tensor]) -> torch.dtype:
+        """Half precision holds about eight bits of a colour; sixteen need more."""
+        return torch.float32 if pictures[0].dtype == torch.uint16 else self.dtype
+
+    def _paint_in_memory(
+        self, pictures: Sequence[Tensor], code: Tensor, side: int, seen: Recording | None
+    ) -> list[Painted]:
         """Paint, with less at a time for as long as memory runs out. Raises MemoryError at the end."""
         try:
-            return self._run(pictures, code, side, self.dtype)
+            return self._run(pictures, code, side, self._precision(pictures), seen)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
         if len(pictures) > 1:
             half = len(pictures) // 2
             parts = (pictures[:half], pictures[half:])
-            return [painted for part in parts for painted in self._paint_in_memory(part, code, side)]
+            return [painted for part in parts for painted in self._paint_in_memory(part, code, side, seen)]
         longest = max(pictures[0].shape)
         smaller = min(side or longest, longest) // 2
         if smaller < SMALLEST_TILE:
             raise MemoryError("not even the smallest tile fits")
-        return self._paint_in_memory(pictures, code, smaller)
+        return self._paint_in_memory(pictures, code, smaller, seen)
 
-    def _run(self, pictures: Sequence[Tensor], code: Tensor, side: int, dtype: torch.dtype) -> list[Painted]:
-        return paint(self._network(code, dtype), pictures, self.frame(pictures), side)
+    def _run(
+        self,
+        pictures: Sequence[Tensor],
+        code: Tensor,
+        side: int,
+        dtype: torch.dtype,
+        seen: Recording | None,
+    ) -> list[Painted]:
+        return paint(self._network(code, dtype), pictures, self.frame(pictures), side, seen)
 
     def frame(self, pictures: Sequence[Tensor]) -> Frame:
         """The padded size; on an accelerator coarse, so that pictures of nearly one size form batches."""

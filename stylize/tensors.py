@@ -1,4 +1,4 @@
-"""Pictures as tensors: 8-bit arrays to NCHW floats in [0, 1] and back, colour to luminance, padding."""
+"""Pictures as tensors: 8- or 16-bit arrays to floats in [0, 1] and back, colour to luminance, padding."""
 
 import torch
 import torch.nn.functional as F
@@ -9,8 +9,23 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 def to_float(pixels: Tensor) -> Tensor:
-    """Turn uint8 pixels of any shape into floats in [0, 1]."""
-    return pixels.float().div_(255)
+    """Turn uint8 or uint16 pixels of any shape into floats in [0, 1]."""
+    return pixels.float().div_(_highest(pixels.dtype))
+
+
+def to_pixels(picture: Tensor, dtype: torch.dtype) -> Tensor:
+    """Turn floats in [0, 1] of any shape into rounded uint8 or uint16 pixels; values outside are clipped."""
+    highest = _highest(dtype)
+    return picture.float().mul(highest).round_().clamp_(0, highest).to(dtype)
+
+
+def to_8_bits(pixels: Tensor) -> Tensor:
+    """uint8 pixels as they are, uint16 pixels rounded to uint8."""
+    return pixels if pixels.dtype == torch.uint8 else to_uint8(to_float(pixels))
+
+
+def _highest(dtype: torch.dtype) -> int:
+    return 65535 if dtype == torch.uint16 else 255
 
 
 def to_uint8(picture: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from stylize.config import GeneratorConfig
 from stylize.folding import FoldedGenerator
 from stylize.generator import STRIDE, Context, GatedAttention
-from stylize.tensors import mirrored_window, repeated_window, to_uint8
+from stylize.tensors import mirrored_window, repeated_window, to_8_bits, to_pixels
 
 MARGIN = 8
 """Mirrored pixels around a picture, in which strokes can end as they do inside it."""
@@ -105,30 +105,60 @@ def padded_side(side: int, multiple: int = STRIDE) -> int:
 
 @dataclass(frozen=True)
 class Painted:
-    """A painted picture (3, H, W) in uint8 on the CPU, and whether all its numbers were finite."""
+    """A painted picture (3, H, W) on the CPU, as deep as its photograph, and whether all was finite."""
 
     rgb: Tensor
     finite: bool
 
 
-def paint(network: FoldedGenerator, pictures: Sequence[Tensor], frame: Frame, side: int) -> list[Painted]:
-    """Paint uint8 pictures (3, H, W) that fit into the frame, in tiles of `side` pixels (0: no tiles)."""
+def paint(
+    network: FoldedGenerator,
+    pictures: Sequence[Tensor],
+    frame: Frame,
+    side: int,
+    seen: "Recording | None" = None,
+) -> list[Painted]:
+    """Paint uint8 or uint16 pictures (3, H, W) that fit into the frame, in tiles of `side` pixels (0: none).
+
+    What the body knows of a picture as a whole comes from `seen`, if it is given, else from the picture.
+    """
     with torch.inference_mode():
-        job = _Pass(network, pictures, frame, side // STRIDE * STRIDE or max(frame.height, frame.width))
+        side = side // STRIDE * STRIDE or max(frame.height, frame.width)
+        job = _Pass(network, pictures, frame, side, seen)
         return job.by_thumbnail() if frame.is_beyond_the_limit else job.exactly()
+
+
+def look_over(network: FoldedGenerator, pictures: Sequence[Tensor], frame: Frame) -> "Recording":
+    """What the body would know of all these pictures, were they one: the common statistics of a film."""
+    seen = Recording()
+    with torch.inference_mode():
+        whole = Tile(0, frame.height, 0, frame.width)
+        stem = [network.run_stem(frame.cut(picture, whole)[None]) for picture in pictures]
+        features = [torch.cat(stem)]
+        del stem
+        network.run_body(features, seen)
+    return seen
 
 
 class _Pass:
     """One batch on its way through a network."""
 
-    def __init__(self, network: FoldedGenerator, pictures: Sequence[Tensor], frame: Frame, side: int) -> None:
+    def __init__(
+        self,
+        network: FoldedGenerator,
+        pictures: Sequence[Tensor],
+        frame: Frame,
+        side: int,
+        seen: "Recording | None" = None,
+    ) -> None:
         self.network = network
+        self.seen = seen
         self.frame = frame
         self.side = side
         self.device = network.device
         whole = side >= max(frame.height, frame.width)
         self.pictures = [p.to(self.device, non_blocking=True) for p in pictures] if whole else list(pictures)
-        self.results = [torch.empty(*p.shape[1:], 3, dtype=torch.uint8).permute(2, 0, 1) for p in pictures]
+        self.results = [torch.empty(*p.shape[1:], 3, dtype=p.dtype).permute(2, 0, 1) for p in pictures]
         self.finite = torch.ones(len(pictures), dtype=torch.bool, device=self.device)
 
     def exactly(self) -> list[Painted]:
@@ -141,7 +171,7 @@ class _Pass:
             part = tile.of(self.network.run_stem(self._cut(halo)), within=halo, scale=4)
             stem = stem or [self._quarter_size(part)]
             tile.of(stem[0], within=whole, scale=4).copy_(part)
-        features = self.network.run_body(stem)
+        features = self.network.run_body(stem, self.seen.replay() if self.seen else None)
         for tile in tiles(height, width, self.side):
             halo = tile.grown(_HEAD_HALO)
             rows, columns = range(halo.top // 4, halo.bottom // 4), range(halo.left // 4, halo.right // 4)
@@ -155,8 +185,10 @@ class _Pass:
         Thumbnail instance normalisation: Chen et al., 2022 (URST, arXiv:2103.11784).
         """
         height, width = self.frame.height, self.frame.width
-        seen = _Recording()
-        self.network.run_body([self.network.run_stem(self._thumbnail())], seen)
+        seen = self.seen
+        if seen is None:
+            seen = Recording()
+            self.network.run_body([self.network.run_stem(self._thumbnail())], seen)
         radius = body_radius(self.network.config)
         for tile in tiles(height, width, self.side):
             halo = tile.grown(radius)
@@ -178,14 +210,15 @@ class _Pass:
     def _thumbnail(self) -> Tensor:
         scale = THUMBNAIL_SIDE / max(self.frame.height, self.frame.width)
         size = [round(side * scale) // STRIDE * STRIDE for side in (self.frame.height, self.frame.width)]
-        small = [F.interpolate(p[None], size, mode="bilinear", antialias=True) for p in self.pictures]
+        pictures = [to_8_bits(p)[None] for p in self.pictures]
+        small = [F.interpolate(p, size, mode="bilinear", antialias=True) for p in pictures]
         return torch.cat(small)
 
     def _keep(self, raw: Tensor, tile: Tile) -> None:
         """Turn a tile of the head's output into pixels of the results."""
         if raw.dtype == torch.float16:  # only its range is small enough to leave
             self.finite &= torch.isfinite(raw).flatten(1).all(dim=1)
-        pixels = to_uint8(torch.sigmoid(raw.float())).cpu()
+        pixels = to_pixels(torch.sigmoid(raw.float()), self.pictures[0].dtype).cpu()
         for picture, result, painted in zip(self.pictures, self.results, pixels, strict=True):
             place = self.frame.place(picture)
             rows = range(max(tile.top, place.top), min(tile.bottom, place.bottom))
@@ -199,22 +232,27 @@ class _Pass:
         return [Painted(rgb, sound) for rgb, sound in zip(self.results, finite, strict=True)]
 
 
-class _Recording(Context):
-    """Answers from the features at hand, and remembers the answers in order."""
+class Recording(Context):
+    """Answers from the features at hand, taken together, and remembers the answers in order.
+
+    The features of several pictures (N, C, H, W) are normalised as if they were those of one.
+    """
 
     def __init__(self) -> None:
         self.affine: list[tuple[Tensor, Tensor]] = []
         self.grids: list[Tensor] = []
 
     def norm(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        variance, mean = torch.var_mean(x.float(), dim=(2, 3), correction=0)
-        gain = scale.float() * (variance + 1e-5).rsqrt()
-        self.affine.append((gain, shift.float() - mean * gain))
-        return super().norm(x, scale, shift)
+        """The instance norm of all features together."""
+        variance, mean = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)
+        gain = scale[:1].float() * (variance + 1e-5).rsqrt()
+        self.affine.append((gain, shift[:1].float() - mean * gain))
+        return _scaled(x, self.affine[-1])
 
     def memory(self, attention: GatedAttention, x: Tensor) -> Tensor:
-        self.grids.append(super().memory(attention, x))
-        return self.grids[-1]
+        """The mean of the grids that attention looks at."""
+        self.grids.append(super().memory(attention, x).mean(dim=0, keepdim=True))
+        return self.grids[-1].expand(len(x), -1, -1, -1)
 
     def replay(self) -> Context:
         """The remembered answers, for other features."""
@@ -222,16 +260,20 @@ class _Recording(Context):
 
 
 class _Replay(Context):
-    def __init__(self, recording: _Recording) -> None:
+    def __init__(self, recording: Recording) -> None:
         self._affine = iter(recording.affine)
         self._grids = iter(recording.grids)
 
     def norm(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        gain, offset = (part.to(x.dtype)[..., None, None] for part in next(self._affine))
-        return (x * gain).add_(offset)
+        return _scaled(x, next(self._affine))
 
     def memory(self, attention: GatedAttention, x: Tensor) -> Tensor:
-        return next(self._grids)
+        return next(self._grids).to(x.dtype).expand(len(x), -1, -1, -1)
+
+
+def _scaled(x: Tensor, affine: tuple[Tensor, Tensor]) -> Tensor:
+    gain, offset = (part.to(x.dtype)[..., None, None] for part in affine)
+    return (x * gain).add_(offset)
 
 
 def body_radius(config: GeneratorConfig) -> int:

@@ -17,11 +17,13 @@ from PIL import Image
 
 from stylize import painting
 from stylize.errors import PictureError
-from stylize.images import Picture, read_picture
+from stylize.images import read_picture
 from stylize.jobs import Job
 from stylize.looks import Look
 from stylize.painting import Painter, PaintSettings
+from stylize.picture import Picture
 from stylize.styles import resolve_style
+from stylize.tiling import Painted
 
 
 def folder_of(tmp_path: Path, count: int, side: int = 24) -> list[Job]:
@@ -72,8 +74,8 @@ def test_only_a_few_pictures_are_in_memory(tmp_path: Path, monkeypatch: pytest.M
     assert most <= 10
 
 
-def _copy(self: object, pictures: list[torch.Tensor], code: object) -> list[painting.Painted]:
-    return [painting.Painted(picture, True) for picture in pictures]
+def _copy(self: object, pictures: list[torch.Tensor], code: object) -> list[Painted]:
+    return [Painted(picture, True) for picture in pictures]
 
 
 def test_a_file_that_vanishes_and_one_that_comes_in_the_way(tmp_path: Path) -> None:
@@ -93,8 +95,8 @@ def test_a_file_that_vanishes_and_one_that_comes_in_the_way(tmp_path: Path) -> N
 
 
 def test_a_warning_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def overflowing(self: object, pictures: list[torch.Tensor], code: object) -> list[painting.Painted]:
-        return [painting.Painted(picture, False) for picture in pictures]
+    def overflowing(self: object, pictures: list[torch.Tensor], code: object) -> list[Painted]:
+        return [Painted(picture, False) for picture in pictures]
 
     monkeypatch.setattr(painting.Stylizer, "paint_batch", overflowing)
     (outcome,) = painter().work(folder_of(tmp_path, 1))

@@ -11,9 +11,9 @@ from stylize.config import GeneratorConfig
 from stylize.encoder import StyleEncoder, moments_size
 from stylize.folding import FoldedGenerator
 from stylize.generator import Generator
-from stylize.images import _rgb_tensor
 from stylize.model import Base
 from stylize.perceptual import CompactVGG
+from stylize.pixels import rgb_tensor
 from stylize.stylizer import Stylizer
 from stylize.tensors import to_uint8
 
@@ -44,7 +44,7 @@ def code() -> Tensor:
 
 
 def picture(width: int, height: int) -> Tensor:
-    return _rgb_tensor(scene(width, height))
+    return rgb_tensor(scene(width, height))
 
 
 def difference(a: Tensor, b: Tensor) -> int:
@@ -154,11 +154,13 @@ class TestLittleMemory:
         stylizer = Stylizer(base, CompactVGG, CPU, torch.float32, tile=512)
         tried, paint = [], tiling.paint
 
-        def tight(network: FoldedGenerator, pictures: list[Tensor], frame: tiling.Frame, side: int) -> object:
+        def tight(
+            network: FoldedGenerator, pictures: list[Tensor], frame: tiling.Frame, side: int, seen: None
+        ) -> object:
             tried.append((len(pictures), side))
             if len(pictures) * side > 256:
                 raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 12 bytes")
-            return paint(network, pictures, frame, side)
+            return paint(network, pictures, frame, side, seen)
 
         monkeypatch.setattr(stylizer_module, "paint", tight)
         photos = [picture(300, 300), picture(296, 300)]

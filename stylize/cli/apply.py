@@ -96,9 +96,10 @@ def apply(
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     format: Annotated[
-        Literal["jpg", "png", "webp", "tiff", "bmp"] | None, typer.Option(help="Format of the results.")
+        Literal["jpg", "png", "webp", "tiff", "bmp", "gif", "avif", "heic"] | None,
+        typer.Option(help="Format of the results."),
     ] = None,
-    quality: Annotated[int, typer.Option(min=1, max=100, help="Quality of JPEG and WebP.")] = 92,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Quality of JPEG, WebP, AVIF, HEIC.")] = 92,
     tile: TileOption = None,
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", "-b", min=1, help="Pictures at once. Default: by device.")
@@ -107,6 +108,10 @@ def apply(
         int | None,
         typer.Option(min=0, max=64, help="Threads that read, and that write; 0: none. Default: by cores."),
     ] = None,
+    keep_grey: Annotated[
+        bool, typer.Option("--keep-grey", help="Grey photographs become grey paintings.")
+    ] = False,
+    keep_gray: Annotated[bool, typer.Option("--keep-gray", hidden=True)] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Write a sheet beside each result: what changed, and why.")
     ] = False,
@@ -156,7 +161,7 @@ def apply(
         "strength": strength, "longer_side": size, "quality": quality, "force": force,
         "skip_existing": skip_existing or (watch and not force), "tile": tile, "batch": batch_size,
         "workers": workers, "metadata": "none" if no_metadata else "public" if strip_private else "all",
-        "explain": explain, "proofs": report is not None,
+        "keep_grey": keep_grey or keep_gray, "explain": explain, "proofs": report is not None,
     }  # fmt: skip
 
     def painter() -> "Painter":

@@ -14,8 +14,8 @@ from stylize.jobs import Job, record
 from stylize.paths import FORMATS, is_folder
 
 if TYPE_CHECKING:
-    from stylize.images import Picture
     from stylize.painting import Painter
+    from stylize.picture import Picture
 
 STREAM = Path("-")
 
@@ -42,7 +42,8 @@ def stream(
     if not (done := painter.is_done(job)):
         from stylize.images import write_picture
 
-        write_picture(painter.paint(_read(source)), output, job.format_name, painter.settings.quality)
+        painted = painter.paint(_read(source, job.format_name))
+        write_picture(painted, output, job.format_name, painter.settings.quality)
     if told is not None:
         write_json(record(source, output, "skipped" if done else "done", told, time.monotonic() - began))
 
@@ -50,15 +51,19 @@ def stream(
 def _paint_to(file: BinaryIO, painter: "Painter", source: Path, suffix: str | None) -> None:
     from stylize.images import encode_picture
 
-    encode_picture(painter.paint(_read(source)), file, FORMATS[suffix or "png"], painter.settings.quality)
+    format_name = FORMATS[suffix or "png"]
+    painted = painter.paint(_read(source, format_name))
+    encode_picture(painted, file, format_name, painter.settings.quality)
 
 
-def _read(source: Path) -> "Picture":
+def _read(source: Path, format_name: str) -> "Picture":
     from stylize.images import read_picture
+    from stylize.painting import for_format
 
     if source != STREAM:
-        return read_picture(source)
-    return read_picture(sys.stdin.buffer.read() if sys.stdin else b"", "standard input")
+        return for_format(read_picture(source), format_name)
+    content = sys.stdin.buffer.read() if sys.stdin else b""
+    return for_format(read_picture(content, "standard input"), format_name)
 
 
 @contextmanager
