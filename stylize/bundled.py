@@ -44,6 +44,11 @@ def style_paths() -> dict[str, Path]:
     return {path.stem: path for path in sorted((weights_folder() / "styles").glob("*.safetensors"))}
 
 
+def translation_paths() -> dict[str, Path]:
+    """Name -> file of every bundled translation: a style with networks of its own that goes both ways."""
+    return {path.stem: path for path in sorted((weights_folder() / "translations").glob("*.safetensors"))}
+
+
 def own_styles_folder() -> Path:
     """Where styles that the user made or fetched are found by name; STYLIZE_HOME moves it."""
     home = os.environ.get("STYLIZE_HOME") or typer.get_app_dir("stylize")
@@ -51,9 +56,10 @@ def own_styles_folder() -> Path:
 
 
 def known_styles() -> dict[str, Path]:
-    """Name -> file of the bundled styles and then of the user's own; a bundled name stays what it is."""
+    """Name -> file of the bundled styles and translations, and of the user's own, which take no bundled
+    name."""
     own = {path.stem: path for path in sorted(own_styles_folder().glob("*.safetensors"))}
-    bundled = style_paths()
+    bundled = style_paths() | translation_paths()
     return bundled | {name: path for name, path in own.items() if name not in bundled}
 
 

@@ -153,7 +153,7 @@ def pull(
         raise UsageError(f"{reference} is no reference to the Hub; write org/name.")
     name = name or found.name
     target = bundled.own_styles_folder() / f"{name}.safetensors"
-    if name in bundled.style_paths() or not re.fullmatch(r"\w[\w.-]*", name):
+    if name in bundled.style_paths() | bundled.translation_paths() or not re.fullmatch(r"\w[\w.-]*", name):
         raise UsageError(f"A style cannot be called {name!r} here; choose another name with --name.")
     if target.exists() and not force:
         raise UsageError(f"You have a style {name!r}; add --force to replace it, or --name for another name.")
