@@ -1,7 +1,7 @@
 """From the wishes of `stylize cycle` to networks and data that are ready; and the check of what came out."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stylize import bundled, parallel
-from stylize.cards import StyleCard
+from stylize.cards import StyleCard, read_cards
 from stylize.config import CycleConfig, GeneratorConfig
 from stylize.cycle import CycleTrainer
 from stylize.dataset import PictureSet
@@ -48,6 +48,7 @@ class CyclePlan(Errand):
     from_scratch: bool = False
     perceptual: str = "bundled"
     hold_out: int = 10
+    cards: Path | None = None
 
 
 class CycleStudio(Workshop):
@@ -55,6 +56,7 @@ class CycleStudio(Workshop):
 
     def __init__(self, plan: CyclePlan, cache: Path, on_note: Note) -> None:
         self.plan = plan
+        self.card = (read_cards(plan.cards) if plan.cards else {}).get(plan.name, StyleCard(plan.name))
         device = parallel.local_device(choose_device(plan.device))
         names = names_of(plan.folders)
         piles, unseen = zip(*(read_pile(f, plan.hold_out, on_note) for f in plan.folders), strict=True)
@@ -124,7 +126,7 @@ class CycleStudio(Workshop):
         return [path]
 
     def _card(self, validation: Validation | None) -> StyleCard:
-        """What the run knows of itself."""
+        """The card that was given, with what the run knows of itself where it is silent."""
         a, b = self.piles
         config = self.plan.config
         weights = ", ".join(f"{name} {value:g}" for name, value in asdict(config.weights).items() if value)
@@ -136,11 +138,13 @@ class CycleStudio(Workshop):
         )
         table = validation.table if validation else {}
         rows = (f"{way}: " + ", ".join(f"{k} {v:.3f}" for k, v in row.items()) for way, row in table.items())
-        return StyleCard(
-            self.plan.name, description=f"From {a} to {b}; with --reverse from {b} to {a}.",
-            works=", ".join(f"{name}: {len(pile)} pictures" for name, pile in self.piles.items()),
-            training=training, metrics="; ".join(rows),
-        )  # fmt: skip
+        known = {
+            "description": f"From {a} to {b}; with --reverse from {b} to {a}.",
+            "works": ", ".join(f"{name}: {len(pile)} pictures" for name, pile in self.piles.items()),
+            "training": training,
+            "metrics": "; ".join(rows),
+        }
+        return replace(self.card, **{k: text for k, text in known.items() if not getattr(self.card, k)})
 
     def to_install(self, written: Sequence[Path]) -> list[Path]:
         return list(written)

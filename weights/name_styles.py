@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from rich.progress import track
 from torch import Tensor
 
@@ -34,6 +35,9 @@ class Recipe:
     """How far the code moves away from the mean of all styles, as a share of its distance to it."""
     contrast: float = 1.0
     """Only this share of the works, those with the widest range of tones."""
+    detail: float = 1.0
+    """Only this share of the works, those with the finest detail: close views and sharp scans, where
+    strokes show, not whole walls and soft photographs."""
 
 
 RECIPES = {
@@ -44,7 +48,7 @@ RECIPES = {
     "engraving": Recipe("engraving-dore"),
     "byzantine-mosaic": Recipe("byzantine-mosaic", push=0.5),
     "byzantine-icon": Recipe("byzantine-icon"),
-    "chinese-silk-landscape": Recipe("chinese-silk-landscape"),
+    "chinese-silk-landscape": Recipe("chinese-silk-landscape", detail=0.4),
     "chinese-blue-green": Recipe("chinese-blue-green"),
     "persian-mughal-miniature": Recipe("persian-mughal-miniature", push=0.3),
     "cubist-futurist": Recipe("cubist-futurist-abstract"),
@@ -58,12 +62,19 @@ RECIPES = {
 _PHOTOGRAPHS = 200
 
 
-def works_of(path: Path, contrast: float) -> list[Tensor]:
-    """The works in uint8, those with most contrast."""
+def works_of(path: Path, recipe: Recipe) -> list[Tensor]:
+    """The works in uint8, those with most contrast and most detail."""
     files = sorted(path.glob("*.jpg")) if path.is_dir() else [path]
     works = [read_rgb(file, REFERENCE_SIDE) for file in files]
-    kept = max(1, round(contrast * len(works)))
-    return sorted(works, key=_tonal_range, reverse=True)[:kept]
+    for share, measure in ((recipe.contrast, _tonal_range), (recipe.detail, _fineness)):
+        if share < 1:
+            works = sorted(works, key=measure, reverse=True)[: max(1, round(share * len(works)))]
+    return works
+
+
+def _fineness(work: Tensor) -> float:
+    light = luminance(to_float(work)[None])
+    return float((light - F.avg_pool2d(light, 3, 1, 1)).abs().mean())
 
 
 def _tonal_range(work: Tensor) -> float:
@@ -85,7 +96,7 @@ def main() -> None:
     cards = read_cards(options.cards)
     moments: dict[str, Tensor] = {}
     for name, recipe in track(RECIPES.items(), "Looking at works"):
-        works = works_of(options.works / recipe.works, recipe.contrast)
+        works = works_of(options.works / recipe.works, recipe)
         moments[name] = torch.cat([picture_moments(network, work) for work in works]).mean(0, keepdim=True)
     photos = [p for i, p in enumerate(sorted(options.photos.glob("*.jpg"))) if i % 20][
         :: 1600 // _PHOTOGRAPHS

@@ -75,6 +75,7 @@ def train(
     hold_out: Annotated[
         int, typer.Option(min=0, help="Leave out every N-th picture for judging; 0 uses all.")
     ] = 10,
+    cards: Annotated[Path | None, typer.Option(help="TOML file with a card for the translation.")] = None,
     config_file: Annotated[
         Path | None, typer.Option("--config", help="TOML file of settings, such as a run's config.toml.")
     ] = None,
@@ -126,7 +127,7 @@ def train(
     plan = cycle_studio.CyclePlan(
         name=name, folder=output or Path("runs") / name, device=device, dtype=dtype,
         rhythm=Rhythm(every, every * 5 / 3), changed=changed, folders=(first, second), config=config,
-        from_scratch=from_scratch, perceptual=perceptual, hold_out=hold_out,
+        from_scratch=from_scratch, perceptual=perceptual, hold_out=hold_out, cards=cards,
     )  # fmt: skip
     opened = partial(cycle_studio.CycleStudio, plan)
     if dry_run:
