@@ -19,8 +19,8 @@ _CLEAR = 255
 """The palette's index that means transparent in the GIFs that we write."""
 
 _SAMPLES = 16
-_GRAIN = 14
-"""How many levels of 255 the dither adds or takes at most, about the distance of colours in a palette."""
+_GRAIN = 8
+"""How many levels of 255 the dither adds or takes at most, less than the distance of colours in a palette."""
 
 
 def frame_count(image: Image.Image) -> int:
