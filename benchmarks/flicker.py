@@ -7,6 +7,7 @@ change, paintings of neighbouring frames should be the same.
     python benchmarks/flicker.py
 """
 
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -44,7 +45,7 @@ def film(kind: str) -> list[Tensor]:
 def flicker(paintings: list[Tensor]) -> float:
     """Mean change between neighbouring frames in grey levels, in the outermost third on the right."""
     still = [painting[..., -SIZE[0] // 3 :].float() for painting in paintings]
-    return float(torch.stack([(a - b).abs().mean() for a, b in zip(still, still[1:], strict=False)]).mean())
+    return float(torch.stack([(a - b).abs().mean() for a, b in pairwise(still)]).mean())
 
 
 def gif(paintings: list[Tensor], steady: bool) -> list[Tensor]:
@@ -66,7 +67,12 @@ def main() -> None:
             brush = SteadyStylizer(stylizer, frames)
             alone = [stylizer.paint(frame, style.code) for frame in frames]
             together = [brush.paint(frame, style.code) for frame in frames]
-            cells = [flicker(alone), flicker(together), flicker(gif(alone, False)), flicker(gif(together, True))]
+            cells = [
+                flicker(alone),
+                flicker(together),
+                flicker(gif(alone, False)),
+                flicker(gif(together, True)),
+            ]
             print(f"| {kind} | {name} | " + " | ".join(f"{cell:.2f}" for cell in cells) + " |")
 
 

@@ -4,7 +4,6 @@ Pixels are decoded by imagecodecs and tifffile, metadata by exiv2; none of them 
 Python side, and imagecodecs brings its own libraries.
 """
 
-import io
 import struct
 import zlib
 from collections.abc import Iterator
