@@ -19,8 +19,8 @@ _CLEAR = 255
 """The palette's index that means transparent in the GIFs that we write."""
 
 _SAMPLES = 16
-_GRAIN = 14
-"""How many levels of 255 the dither adds or takes at most, about the distance of colours in a palette."""
+_GRAIN = 8
+"""How many levels of 255 the dither adds or takes at most, less than the distance of colours in a palette."""
 
 
 def frame_count(image: Image.Image) -> int:
@@ -31,11 +31,16 @@ def frame_count(image: Image.Image) -> int:
 
 
 def read_motion(image: Image.Image, read: Callable[[Image.Image], Picture]) -> Motion:
-    """All frames of an animation; `read` turns one, in whatever mode, into a picture."""
+    """All frames of an animation; `read` turns one, in whatever mode, into a picture.
+
+    Raises almost anything for damaged files, before much memory is taken.
+    """
     frames, durations = [], []
-    plays = _plays(image)
+    plays, size = _plays(image), image.size
     for index in range(_hidden(image), getattr(image, "n_frames", 1)):
         image.seek(index)
+        if image.size != size:  # Pillow would enlarge everything to hold such a frame
+            raise ValueError("a frame reaches beyond the picture")
         image.load()
         frames.append(read(image))
         durations.append(float(image.info.get("duration") or 0))

@@ -18,11 +18,18 @@ from stylize.pixels import levels_of
 
 _PAIRED = {"RGB;16", "RGBA;16", "RGBX;16"}
 _GREY_WITH_ALPHA = "LA;16B"
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+_PLANES, _SEPARATE = 284, 2
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Has an opened picture more than 8 bits per channel, and can they be had?"""
+    """Has an opened picture more than 8 bits per channel, and can they be had?
+
+    Not from a TIFF that holds one plane after the other: Pillow takes the upper byte of every sample then.
+    """
     raw = _raw_mode(image)
+    if _tiff_tag(image, _PLANES) == _SEPARATE:
+        return False
     return image.mode[0] in "IF" or raw == _GREY_WITH_ALPHA or raw[:-1] in _PAIRED
 
 
@@ -34,7 +41,7 @@ def read_deep(image: Image.Image, again: Callable[[], Image.Image]) -> np.ndarra
     raw = _raw_mode(image)
     if image.mode[0] in "IF":
         levels = levels_of(_loaded(image))[..., None]
-        if image.mode.startswith("I;16") and _white_is_zero(image):
+        if image.mode.startswith("I;16") and _tiff_tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO:
             levels = 65535 - levels
     elif raw == _GREY_WITH_ALPHA:
         levels = np.asarray(_loaded(image, "RGBA")).view(">u2").astype(np.uint16)
@@ -66,8 +73,8 @@ def _loaded(image: Image.Image, raw: str = "") -> Image.Image:
     return image
 
 
-def _white_is_zero(image: Image.Image) -> bool:
-    return getattr(image, "tag_v2", {}).get(262) == 0
+def _tiff_tag(image: Image.Image, tag: int) -> object:
+    return getattr(image, "tag_v2", {}).get(tag)
 
 
 def _with_clear_colour(levels: np.ndarray, clear: object) -> np.ndarray:

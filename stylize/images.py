@@ -42,6 +42,9 @@ from stylize.tensors import to_8_bits
 
 # Our own limit, checked from the header with a sentence of its own, takes the place of Pillow's.
 Image.MAX_IMAGE_PIXELS = None
+# Pillow's own reader of uncompressed TIFFs takes 16-bit planes for 8-bit ones; libtiff does not.
+TiffImagePlugin.READ_LIBTIFF = True
+
 MEGAPIXELS = 500
 """Larger pictures, and animations with more in all frames, are refused."""
 

@@ -94,7 +94,7 @@ class Stylizer:
         """
         network = self._network(code, self._precision(pictures))
         try:
-            return look_over(network, pictures, self.frame(pictures))
+            return look_over(network, pictures, self.frame(pictures), self.tile_side(pictures))
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise

@@ -110,7 +110,7 @@ def _exif(image: Image.Image) -> bytes:
             exif.pop(tag, None)
         if not len(exif):
             return b""
-        inner = exif.get_ifd(_EXIF_IFD)
+        inner = exif.get_ifd(_EXIF_IFD) if _EXIF_IFD in exif else {}
         for tag in _PIXEL_SIZE:
             inner.pop(tag, None)
     except Exception:  # any damage

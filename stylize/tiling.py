@@ -128,16 +128,11 @@ def paint(
         return job.by_thumbnail() if frame.is_beyond_the_limit else job.exactly()
 
 
-def look_over(network: FoldedGenerator, pictures: Sequence[Tensor], frame: Frame) -> "Recording":
+def look_over(network: FoldedGenerator, pictures: Sequence[Tensor], frame: Frame, side: int) -> "Recording":
     """What the body would know of all these pictures, were they one: the common statistics of a film."""
-    seen = Recording()
     with torch.inference_mode():
-        whole = Tile(0, frame.height, 0, frame.width)
-        stem = [network.run_stem(frame.cut(picture, whole)[None]) for picture in pictures]
-        features = [torch.cat(stem)]
-        del stem
-        network.run_body(features, seen)
-    return seen
+        side = side // STRIDE * STRIDE or max(frame.height, frame.width)
+        return _Pass(network, pictures, frame, side).statistics()
 
 
 class _Pass:
@@ -161,8 +156,16 @@ class _Pass:
         self.results = [torch.empty(*p.shape[1:], 3, dtype=p.dtype).permute(2, 0, 1) for p in pictures]
         self.finite = torch.ones(len(pictures), dtype=torch.bool, device=self.device)
 
-    def exactly(self) -> list[Painted]:
-        """Stem and head in tiles, the body whole."""
+    def statistics(self) -> "Recording":
+        """What the body asks about the pictures as a whole."""
+        seen = Recording()
+        beyond = self.frame.is_beyond_the_limit
+        stem = [self.network.run_stem(self._thumbnail())] if beyond else self._stem()
+        self.network.run_body(stem, seen)
+        return seen
+
+    def _stem(self) -> list[Tensor]:
+        """The stem's features of the whole frame, computed in tiles: a list of one, see `run_body`."""
         height, width = self.frame.height, self.frame.width
         whole = Tile(0, height, 0, width)
         stem: list[Tensor] = []
@@ -171,7 +174,12 @@ class _Pass:
             part = tile.of(self.network.run_stem(self._cut(halo)), within=halo, scale=4)
             stem = stem or [self._quarter_size(part)]
             tile.of(stem[0], within=whole, scale=4).copy_(part)
-        features = self.network.run_body(stem, self.seen.replay() if self.seen else None)
+        return stem
+
+    def exactly(self) -> list[Painted]:
+        """Stem and head in tiles, the body whole."""
+        height, width = self.frame.height, self.frame.width
+        features = self.network.run_body(self._stem(), self.seen.replay() if self.seen else None)
         for tile in tiles(height, width, self.side):
             halo = tile.grown(_HEAD_HALO)
             rows, columns = range(halo.top // 4, halo.bottom // 4), range(halo.left // 4, halo.right // 4)
@@ -185,10 +193,7 @@ class _Pass:
         Thumbnail instance normalisation: Chen et al., 2022 (URST, arXiv:2103.11784).
         """
         height, width = self.frame.height, self.frame.width
-        seen = self.seen
-        if seen is None:
-            seen = Recording()
-            self.network.run_body([self.network.run_stem(self._thumbnail())], seen)
+        seen = self.seen or self.statistics()
         radius = body_radius(self.network.config)
         for tile in tiles(height, width, self.side):
             halo = tile.grown(radius)
