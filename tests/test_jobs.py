@@ -15,14 +15,14 @@ def plan(inputs: list[Path], output: Path | None = None, suffix: str | None = No
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     root = tmp_path / "in"
-    for name in ("a.jpg", "b.PNG", "notes.txt", "sub/a.jpg", "sub/deep/c.gif"):
+    for name in ("a.jpg", "b.PNG", "notes.txt", "sub/a.jpg", "sub/deep/c.tga"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
     return root
 
 
 def test_beside_the_input(tmp_path: Path) -> None:
-    jobs, _ = plan([tmp_path / "x.jpg", tmp_path / "y.gif"])
+    jobs, _ = plan([tmp_path / "x.jpg", tmp_path / "y.tga"])
     assert [job.target.name for job in jobs] == ["x.ink.jpg", "y.ink.png"]
 
 

@@ -88,7 +88,7 @@ def test_a_mistake_of_ours_is_one_sentence_and_debugging_shows_it_all(tmp_path: 
         (["paint"], "paint"),
         (["apply", "x.jpg", "--styl", "x"], "--style"),
         (["apply", "x.jpg"], "--style"),
-        (["apply", "x.jpg", "-s", "ink-wash", "--format", "gif"], "'png'"),
+        (["apply", "x.jpg", "-s", "ink-wash", "--format", "pdf"], "'png'"),
         (["apply", "x.jpg", "-s", "ink-wash", "--strength", "2"], "--strength"),
         (["styles", "show"], "styles show --help"),
         (["bench", "--rounds", "many"], "bench --help"),

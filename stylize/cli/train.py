@@ -71,7 +71,7 @@ def train(
         str,
         typer.Option(
             help="Loss network: bundled; vgg19 from the Hub (575 MB, once); or a VGG19 in torchvision's "
-            "naming, as a safetensors file or as org/name/file.safetensors on the Hub."
+            "naming, a safetensors file here or (org/name/file) on the Hub."
         ),
     ] = "bundled",
     batch_size: Annotated[
