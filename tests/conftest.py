@@ -2,8 +2,7 @@
 
 import os
 import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # The tests themselves run on all cores; more threads in each would only get in each other's way.
@@ -11,24 +10,29 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
+from nursery import Nursery
 from PIL import Image
 
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 
 
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """A server that starts commands quickly."""
+    nursery = Nursery()
+    yield nursery
+    nursery.close()
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path, nursery: Nursery) -> Run:
     """Run `stylize ...` as a real process in an empty folder."""
 
-    def call(
-        *arguments: object, stdin: bytes | None = None, **env: str
-    ) -> subprocess.CompletedProcess[bytes]:
-        command = [sys.executable, "-m", "stylize", *map(str, arguments)]
+    def call(*arguments: object, stdin: bytes = b"", **env: str) -> subprocess.CompletedProcess[bytes]:
         settings = {"COLUMNS": "100", "NO_COLOR": "1", "STYLIZE_HOME": str(tmp_path / "home")}
-        return subprocess.run(
-            command, input=stdin, capture_output=True, cwd=tmp_path, timeout=120,
-            env={**os.environ, **settings, **env},
-        )  # fmt: skip
+        return nursery.run(
+            [str(argument) for argument in arguments], tmp_path, {**os.environ, **settings, **env}, stdin, 120
+        )
 
     return call
 
