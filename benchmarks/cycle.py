@@ -29,6 +29,7 @@ from stylize import bundled
 from stylize.config import CycleConfig, CycleWeights
 from stylize.cycle import CycleTrainer
 from stylize.cycle_studio import CyclePlan, CycleStudio
+from stylize.encoder import REFERENCE_SIDE
 from stylize.images import read_rgb, save_grid
 from stylize.model import load_base
 from stylize.styles import perceptual_network, resolve_style
@@ -37,7 +38,7 @@ from stylize.translation import Eyes, judge_way
 from stylize.translator import BACK, THERE
 
 CONTENDERS = ("one generator", "two generators", "CycleGAN ResNet-9")
-SIDE = 256
+SIDE = REFERENCE_SIDE
 
 
 class ResNetTranslator(nn.Module):

@@ -11,12 +11,12 @@ from stylize.comparing import (
     MEASURES,
     Described,
     Distance,
-    bootstrap,
     describe_works,
     difference_in_words,
     flat_map,
     gram_distance,
     moment_distance,
+    with_interval,
 )
 from stylize.devices import choose_device, choose_dtype
 from stylize.encoder import REFERENCE_SIDE
@@ -83,7 +83,7 @@ def compare(styles: Sequence[Described]) -> list[Comparison]:
         Comparison(
             a.name,
             b.name,
-            bootstrap(moment_distance, a.moments, b.moments),
+            with_interval(moment_distance, a.moments, b.moments),
             gram_distance(a.grams, b.grams),
             difference_in_words(a, b),
         )

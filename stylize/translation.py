@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stylize.comparing import Distance, bootstrap, kernel_distance
+from stylize.comparing import Distance, kernel_distance, with_interval
 from stylize.encoder import ENCODER_LAYERS, StyleEncoder, moments_vector
 from stylize.judging import perceptual_distance, ssim
 from stylize.perceptual import CompactVGG, Features, fit_to_network
@@ -21,6 +21,9 @@ COPIES = 0.05
 HIDES = 1.5
 """A cycle error that grows by this factor when the translation in between is disturbed by one grey level:
 the way back was read off invisible noise (Chu et al., 2017, arXiv:1712.02950)."""
+
+_ODD = 4.0
+"""Standardised moments beyond which a picture counts as no odder."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,10 @@ class Eyes:
         return {name: x.float().cpu() for name, x in seen.items()}
 
     def moments(self, features: Features) -> Tensor:
-        """The standardised moment vector (1, D) of such features."""
-        return (moments_vector(features) - self._mean) / self._spread
+        """The standardised moment vector (1, D) of such features, in -4 ... 4."""
+        seen = (moments_vector(features) - self._mean) / self._spread
+        # One odd picture, all black say, would otherwise outweigh all others in a kernel of third degree.
+        return seen.clamp(-_ODD, _ODD)
 
 
 def judge_way(
@@ -105,6 +110,6 @@ def judge_way(
     mean = {name: value / len(sources) for name, value in sums.items()}
     return OneWay(
         mean["l1"], mean["ssim"], mean["perceptual"], mean["disturbed"], same, mean["change"],
-        bootstrap(kernel_distance, torch.cat(of_results), pile),
-        bootstrap(kernel_distance, torch.cat(of_sources), pile),
+        with_interval(kernel_distance, torch.cat(of_results), pile),
+        with_interval(kernel_distance, torch.cat(of_sources), pile),
     )  # fmt: skip

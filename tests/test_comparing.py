@@ -10,7 +10,7 @@ import torch
 from conftest import Run, scene
 from PIL import Image
 
-from stylize.comparing import MEASURES, bootstrap, measures, moment_distance
+from stylize.comparing import MEASURES, measures, moment_distance, with_interval
 
 
 def measured(picture: np.ndarray) -> dict[str, float]:
@@ -38,7 +38,7 @@ def test_measures_with_known_answers() -> None:
 
 def test_the_interval_holds_the_distance_and_shrinks_with_more_works() -> None:
     torch.manual_seed(0)
-    few, many = (bootstrap(moment_distance, torch.randn(n, 40), 1 + torch.randn(n, 40)) for n in (5, 100))
+    few, many = (with_interval(moment_distance, torch.randn(n, 40), 1 + torch.randn(n, 40)) for n in (5, 100))
     for found in (few, many):
         assert found.low <= found.value <= found.high
     assert many.high - many.low < few.high - few.low

@@ -11,7 +11,7 @@ from conftest import Run, scene
 from PIL import Image
 
 from stylize import bundled, losses
-from stylize.comparing import kernel_distance
+from stylize.comparing import kernel_distance, with_interval
 from stylize.config import CycleConfig, CycleWeights, GeneratorConfig
 from stylize.cycle import CycleTrainer
 from stylize.dataset import PictureSet
@@ -153,6 +153,8 @@ def test_kernel_distance_is_nothing_for_one_kind_and_much_for_two() -> None:
     a, b, c = torch.randn(40, 20), torch.randn(40, 20), torch.randn(40, 20) + 1
     assert abs(kernel_distance(a, b)) < 0.1
     assert kernel_distance(a, c) > 1
+    found = with_interval(kernel_distance, a, c)
+    assert 0.5 * found.value < found.low < found.value < found.high < 1.5 * found.value
 
 
 def test_perceptual_distance_of_a_copy_is_nothing() -> None:
