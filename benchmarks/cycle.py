@@ -177,8 +177,9 @@ def held_out(folder: Path, every: int, most: int) -> list[Tensor]:
 
 def _picture(path: Path) -> Tensor:
     picture = to_float(read_rgb(path, SIDE))
-    top, left = ((length - SIDE) // 2 for length in picture.shape[1:])
-    return picture[None, :, top : top + SIDE, left : left + SIDE]
+    side = min(picture.shape[1:]) // 16 * 16
+    top, left = ((length - side) // 2 for length in picture.shape[1:])
+    return picture[None, :, top : top + side, left : left + side]
 
 
 def _price(network: nn.Module) -> tuple[int, float]:
