@@ -16,6 +16,7 @@ from stylize.config import CycleConfig, CycleWeights, GeneratorConfig
 from stylize.cycle import CycleTrainer
 from stylize.dataset import PictureSet
 from stylize.generator import Generator
+from stylize.images import read_rgb
 from stylize.judging import perceptual_distance
 from stylize.library import StyleLibrary
 from stylize.model import load_base, load_perceptual, load_style
@@ -248,3 +249,14 @@ def test_what_makes_no_sense_is_one_sentence(
     assert result.returncode in (1, 2)
     assert sentence in result.stderr
     assert b"Traceback" not in result.stderr
+
+
+def test_the_bundled_translation_goes_both_ways(run: Run, photo: Path) -> None:
+    for way, name in ((), "there"), (("--reverse",), "back"):
+        result = run("apply", photo.name, "-s", "photo-van-gogh", *way, "-o", f"{name}.png")
+        assert result.returncode == 0, result.stderr.decode()
+    there, back = (read_rgb(photo.parent / f"{name}.png").float() for name in ("there", "back"))
+    seen = read_rgb(photo).float()
+    assert there.shape == back.shape == seen.shape
+    for one, other in ((there, back), (there, seen), (back, seen)):
+        assert (one - other).abs().mean() > 8
