@@ -123,15 +123,15 @@ def resize_picture(picture: Picture, longer_side: int) -> Picture:
     """The picture, and all its frames, with this longer side, proportions kept."""
     scale = longer_side / max(picture.size)
     size = (max(1, round(picture.size[0] * scale)), max(1, round(picture.size[1] * scale)))
-    alpha = None if picture.alpha is None else _resized(picture.alpha[None], size)[0]
+    alpha = None if picture.alpha is None else resize_planes(picture.alpha[None], size)[0]
     motion = picture.motion
     if motion is not None:
         motion = replace(motion, frames=tuple(resize_picture(f, longer_side) for f in motion.frames))
-    return replace(picture, rgb=_resized(picture.rgb, size), alpha=alpha, motion=motion)
+    return replace(picture, rgb=resize_planes(picture.rgb, size), alpha=alpha, motion=motion)
 
 
-def _resized(planes: Tensor, size: tuple[int, int]) -> Tensor:
-    """uint8 or uint16 (C, H, W), sharply reduced or smoothly enlarged."""
+def resize_planes(planes: Tensor, size: tuple[int, int]) -> Tensor:
+    """uint8 or uint16 (C, H, W) in another size (width, height), sharply reduced or smoothly enlarged."""
     if planes.dtype == torch.uint8 and len(planes) == 3:
         return rgb_tensor(to_image(planes).resize(size, Image.Resampling.LANCZOS))
     levels = planes.numpy().astype(np.float32)

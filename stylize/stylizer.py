@@ -9,9 +9,11 @@ from torch import Tensor
 from stylize.devices import free_memory, out_of_memory
 from stylize.encoder import ENCODER_LAYERS, REFERENCE_SIDE, moments_vector
 from stylize.folding import FoldedGenerator
+from stylize.fusing import paint_fused
 from stylize.generator import STRIDE, mix_codes
 from stylize.model import Base
 from stylize.perceptual import CompactVGG, fit_to_network
+from stylize.sources import Source
 from stylize.tensors import to_float
 from stylize.tiling import Frame, Painted, Recording, look_over, paint
 
@@ -76,6 +78,18 @@ class Stylizer:
                 painted[index] = replace(again[0], finite=False)
         return painted
 
+    def paint_fused(self, sources: Sequence[Source], code: Tensor) -> Tensor:
+        """Paint several pictures of one size as one, uint8 or uint16 (3, H, W) as they are.
+
+        Raises MemoryError where not even the smallest tile fits.
+        """
+        pictures = [source.rgb for source in sources]
+        side, precision = self.tile_side(pictures), self._precision(pictures)
+        painted = self._fuse_in_memory(sources, code, side, precision)
+        if not painted.finite:
+            painted = self._fuse_in_memory(sources, code, side, torch.float32)
+        return painted.rgb
+
     def tile_side(self, pictures: Sequence[Tensor]) -> int:
         """The side of the tiles for a batch; 0 for none."""
         if self.tile is not None:
@@ -119,11 +133,19 @@ class Stylizer:
             half = len(pictures) // 2
             parts = (pictures[:half], pictures[half:])
             return [painted for part in parts for painted in self._paint_in_memory(part, code, side, seen)]
-        longest = max(pictures[0].shape)
-        smaller = min(side or longest, longest) // 2
-        if smaller < SMALLEST_TILE:
-            raise MemoryError("not even the smallest tile fits")
-        return self._paint_in_memory(pictures, code, smaller, seen)
+        return self._paint_in_memory(pictures, code, _smaller(side, pictures[0]), seen)
+
+    def _fuse_in_memory(
+        self, sources: Sequence[Source], code: Tensor, side: int, dtype: torch.dtype
+    ) -> Painted:
+        """Paint as one, with smaller tiles for as long as memory runs out. Raises MemoryError at the end."""
+        pictures = [source.rgb for source in sources]
+        try:
+            return paint_fused(self._network(code, dtype), sources, self.frame(pictures), side)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+        return self._fuse_in_memory(sources, code, _smaller(side, pictures[0]), dtype)
 
     def _run(
         self,
@@ -148,6 +170,15 @@ class Stylizer:
             network = FoldedGenerator(self.base.generator, modulation, self.device, dtype)
             self._folded = kept = (code, dtype, network)
         return kept[2]
+
+
+def _smaller(side: int, picture: Tensor) -> int:
+    """Half a tile's side. Raises MemoryError if that is too small."""
+    longest = max(picture.shape)
+    smaller = min(side or longest, longest) // 2
+    if smaller < SMALLEST_TILE:
+        raise MemoryError("not even the smallest tile fits")
+    return smaller
 
 
 def encode_style(base: Base, perceptual: CompactVGG, picture: Tensor) -> Tensor:

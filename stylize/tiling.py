@@ -29,7 +29,7 @@ WHOLE_BODY_LIMIT = 100_000_000
 THUMBNAIL_SIDE = 2048
 """Longer side of the thumbnail that speaks for a larger picture."""
 
-_STEM_HALO = 4
+STEM_HALO = 4
 _HEAD_HALO = 8
 
 
@@ -124,19 +124,18 @@ def paint(
     """
     with torch.inference_mode():
         side = side // STRIDE * STRIDE or max(frame.height, frame.width)
-        job = _Pass(network, pictures, frame, side, seen)
-        return job.by_thumbnail() if frame.is_beyond_the_limit else job.exactly()
+        return Pass(network, pictures, frame, side, seen).painted()
 
 
 def look_over(network: FoldedGenerator, pictures: Sequence[Tensor], frame: Frame, side: int) -> "Recording":
     """What the body would know of all these pictures, were they one: the common statistics of a film."""
     with torch.inference_mode():
         side = side // STRIDE * STRIDE or max(frame.height, frame.width)
-        return _Pass(network, pictures, frame, side).statistics()
+        return Pass(network, pictures, frame, side).statistics()
 
 
-class _Pass:
-    """One batch on its way through a network."""
+class Pass:
+    """One batch on its way through a network, in tiles of `side` pixels, a multiple of STRIDE."""
 
     def __init__(
         self,
@@ -156,11 +155,22 @@ class _Pass:
         self.results = [torch.empty(*p.shape[1:], 3, dtype=p.dtype).permute(2, 0, 1) for p in pictures]
         self.finite = torch.ones(len(pictures), dtype=torch.bool, device=self.device)
 
+    def painted(self) -> list[Painted]:
+        """The pictures, painted exactly where the body can run whole."""
+        return self._by_thumbnail() if self.frame.is_beyond_the_limit else self._exactly()
+
+    def features(self, tile: Tile) -> Tensor:
+        """The stem's features of a tile, at a quarter of its size; right but at its edge."""
+        return self.network.run_stem(self._cut(tile))
+
+    def features_of_thumbnail(self) -> Tensor:
+        """The stem's features of the small pictures that speak for large ones."""
+        return self.network.run_stem(self._thumbnail())
+
     def statistics(self) -> "Recording":
         """What the body asks about the pictures as a whole."""
         seen = Recording()
-        beyond = self.frame.is_beyond_the_limit
-        stem = [self.network.run_stem(self._thumbnail())] if beyond else self._stem()
+        stem = [self.features_of_thumbnail()] if self.frame.is_beyond_the_limit else self._stem()
         self.network.run_body(stem, seen)
         return seen
 
@@ -170,13 +180,13 @@ class _Pass:
         whole = Tile(0, height, 0, width)
         stem: list[Tensor] = []
         for tile in tiles(height, width, self.side):
-            halo = tile.grown(_STEM_HALO)
-            part = tile.of(self.network.run_stem(self._cut(halo)), within=halo, scale=4)
+            halo = tile.grown(STEM_HALO)
+            part = tile.of(self.features(halo), within=halo, scale=4)
             stem = stem or [self._quarter_size(part)]
             tile.of(stem[0], within=whole, scale=4).copy_(part)
         return stem
 
-    def exactly(self) -> list[Painted]:
+    def _exactly(self) -> list[Painted]:
         """Stem and head in tiles, the body whole."""
         height, width = self.frame.height, self.frame.width
         features = self.network.run_body(self._stem(), self.seen.replay() if self.seen else None)
@@ -187,7 +197,7 @@ class _Pass:
             self._keep(tile.of(raw, within=halo), tile)
         return self._painted()
 
-    def by_thumbnail(self) -> list[Painted]:
+    def _by_thumbnail(self) -> list[Painted]:
         """Everything in tiles, with what the body knows of the whole taken from a thumbnail.
 
         Thumbnail instance normalisation: Chen et al., 2022 (URST, arXiv:2103.11784).
@@ -197,7 +207,7 @@ class _Pass:
         radius = body_radius(self.network.config)
         for tile in tiles(height, width, self.side):
             halo = tile.grown(radius)
-            features = self.network.run_body([self.network.run_stem(self._cut(halo))], seen.replay())
+            features = self.network.run_body([self.features(halo)], seen.replay())
             inner = tile.grown(_HEAD_HALO)
             raw = self.network.run_head(inner.of(features, within=halo, scale=4))
             self._keep(tile.of(raw, within=inner), tile)
@@ -224,8 +234,8 @@ class _Pass:
         if raw.dtype == torch.float16:  # only its range is small enough to leave
             self.finite &= torch.isfinite(raw).flatten(1).all(dim=1)
         pixels = to_pixels(torch.sigmoid(raw.float()), self.pictures[0].dtype).cpu()
-        for picture, result, painted in zip(self.pictures, self.results, pixels, strict=True):
-            place = self.frame.place(picture)
+        for result, painted in zip(self.results, pixels, strict=True):
+            place = self.frame.place(result)
             rows = range(max(tile.top, place.top), min(tile.bottom, place.bottom))
             columns = range(max(tile.left, place.left), min(tile.right, place.right))
             if rows and columns:
@@ -285,5 +295,5 @@ def body_radius(config: GeneratorConfig) -> int:
     """How far, in pixels, a pixel of the result sees through stem, body and head; a multiple of STRIDE."""
     eighths = 2 * config.eighth_blocks + 1
     quarters = 2 * config.quarter_blocks + 1
-    radius = 8 * eighths + 4 * quarters + _STEM_HALO + _HEAD_HALO
+    radius = 8 * eighths + 4 * quarters + STEM_HALO + _HEAD_HALO
     return -(-radius // STRIDE) * STRIDE
