@@ -39,9 +39,7 @@ _SALIENCY_HALO = 8
 """Pixels that the saliency of a place sees beyond what its features do."""
 
 
-def paint_fused(
-    network: FoldedGenerator, sources: Sequence[Source], frame: Frame, side: int
-) -> Painted:
+def paint_fused(network: FoldedGenerator, sources: Sequence[Source], frame: Frame, side: int) -> Painted:
     """Paint sources, which fit into the frame, as one picture, in tiles of `side` pixels (0: none)."""
     with torch.inference_mode():
         side = side // STRIDE * STRIDE or max(frame.height, frame.width)

@@ -18,6 +18,9 @@ Metadata = Literal["all", "public", "none"]
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
+COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/composite"
+"""Put together from pictures, whatever they are, without a model."""
+
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 _NAMESPACES = {
@@ -44,15 +47,19 @@ _PRIVATE = {
 }
 
 
-def xmp_packet(cards: Sequence[StyleCard], original: bytes = b"") -> bytes:
-    """XMP that marks a result and credits its styles, added to the original's if that can be read."""
+def xmp_packet(cards: Sequence[StyleCard], original: bytes = b"", by_model: bool = True) -> bytes:
+    """XMP that marks a result and credits its styles, added to the original's if that can be read.
+
+    `by_model` says whether a trained model took part; without one, the cards name pictures put together.
+    """
     root, rdf = _parsed(original)
+    system = {f"{{{_IPTC}}}AISystemUsed": "stylize", f"{{{_IPTC}}}AISystemVersionUsed": __version__}
+    together = f"Fused by stylize from {' and '.join(card.name for card in cards)}"
     values = {
-        f"{{{_IPTC}}}DigitalSourceType": SOURCE_TYPE,
-        f"{{{_IPTC}}}AISystemUsed": "stylize",
-        f"{{{_IPTC}}}AISystemVersionUsed": __version__,
-        f"{{{_NAMESPACES['photoshop']}}}Credit": credit(cards),
+        f"{{{_IPTC}}}DigitalSourceType": SOURCE_TYPE if by_model else COMPOSITE,
+        f"{{{_NAMESPACES['photoshop']}}}Credit": credit(cards) if by_model else together,
         f"{{{_NAMESPACES['xmp']}}}CreatorTool": f"stylize {__version__}",
+        **(system if by_model else {}),
     }
     _remove(rdf, {*values, f"{{{_IPTC}}}ArtworkOrObject"})
     description = ET.SubElement(rdf, f"{{{_RDF}}}Description", {f"{{{_RDF}}}about": ""})

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from stylize.animation import ANIMATED
+from stylize.cards import StyleCard
 from stylize.console import debugging
 from stylize.devices import choose_device, choose_dtype
 from stylize.errors import PictureError, sentence_of
@@ -83,8 +84,12 @@ class Outcome:
         return record(job.source, job.target, self.status, job.style, self.seconds, error, warning)
 
 
-Brush: TypeAlias = Stylizer | SteadyStylizer
-"""What paints one picture, or one frame."""
+class Brush(Protocol):
+    """What paints one picture, or one frame."""
+
+    def paint(self, picture: Tensor, code: Tensor, strength: float = 1.0) -> Tensor:
+        """Paint uint8 or uint16 RGB (3, H, W) in the style of a code (1, code_size); same form and size."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -119,10 +124,15 @@ class Painter:
         if settings.strength != 1 or not look.is_plain:
             self.batch = 1  # what is painted then depends on the picture
 
-    def paint(self, picture: Picture) -> Picture:
-        """Paint a picture, resized first if the settings say so; alpha and EXIF are kept."""
+    def paint(self, picture: Picture, brush: Brush | None = None) -> Picture:
+        """Paint a picture, resized first if the settings say so; alpha and EXIF are kept.
+
+        A brush of one's own paints stills only.
+        """
         picture = self._sized(picture)
-        return self._marked(self._composed(picture))
+        if brush is None:
+            return self._marked(self._composed(picture))
+        return self._marked(replace(picture, rgb=self._compose(picture.rgb, brush)))
 
     def _composed(self, picture: Picture) -> Picture:
         """The picture painted; of an animation, every frame in one steady manner."""
@@ -188,7 +198,7 @@ class Painter:
     def _read(self, job: Job, claims: Claims, began: float) -> _Task:
         task, started = _Task(job), time.monotonic()
         try:
-            _make_folder(job.target.parent)
+            make_folder(job.target.parent)
             if not claims.take(job.target):
                 return task.then(started, status="skipped", note=f"Another process is painting {job.target}.")
             if _is_newer(job.target, began):
@@ -251,12 +261,7 @@ class Painter:
     def _marked(self, painted: Picture) -> Picture:
         """The painting with as much of the photograph's metadata as is wanted."""
         painted = replace(painted, grey=painted.grey and self.settings.keep_grey)
-        if self.settings.metadata == "none":
-            return replace(painted, exif=b"", xmp=b"", texts={})
-        if self.settings.metadata == "public":
-            xmp = xmp_packet(self.look.cards)
-            return replace(painted, exif=without_private(painted.exif), xmp=xmp, texts={})
-        return replace(painted, xmp=xmp_packet(self.look.cards, painted.xmp))
+        return marked(painted, self.look.cards, self.settings.metadata)
 
     def _write(self, task: _Task, claims: Claims) -> _Task:
         started = time.monotonic()
@@ -298,12 +303,23 @@ def _failed(task: _Task, started: float, fault: Exception, file: Path) -> _Task:
     return task.then(started, picture=None, status="failed", note=sentence_of(fault, file))
 
 
+def marked(result: Picture, cards: Sequence[StyleCard], wanted: Metadata, by_model: bool = True) -> Picture:
+    """A result with as much of its metadata as is wanted, and a mark that says how it was made."""
+    if wanted == "none":
+        return replace(result, exif=b"", xmp=b"", texts={})
+    if wanted == "public":
+        xmp = xmp_packet(cards, by_model=by_model)
+        return replace(result, exif=without_private(result.exif), xmp=xmp, texts={})
+    return replace(result, xmp=xmp_packet(cards, result.xmp, by_model))
+
+
 def for_format(picture: Picture, format_name: str) -> Picture:
     """What a file of this format can hold of a picture: without the frames, if it cannot move."""
     return picture if format_name in ANIMATED else picture.still()
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make the folder of a result. Raises PictureError where it cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

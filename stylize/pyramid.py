@@ -43,7 +43,9 @@ def fuse_pyramids(sources: Sequence[Source], side: int = 0) -> Tensor:
         return _Fusion(sources, side or _TILE // math.isqrt(len(sources))).fused()
 
 
-def blended(pictures: Tensor, weights: Tensor, levels: int, top: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+def blended(
+    pictures: Tensor, weights: Tensor, levels: int, top: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
     """Pictures (N, C, H, W) averaged with weights (N, 1, H, W), which sum to 1, band by band: (1, C, H, W).
 
     `top` gives what is averaged after `levels` halvings.
@@ -114,15 +116,16 @@ class _Fusion:
         """The fused picture at 1 / `_STEP` of the frame's size, (1, 3, h, w)."""
         ends = [-(-side // _STEP) * _STEP + _HALO for side in (self.height, self.width)]
         size = [(end + _HALO) // _STEP for end in ends]
-        small = torch.empty(len(self.sources), 4, *size)
+        small, cut = torch.empty(len(self.sources), 4, *size), _HALO // _STEP
         for rows in self._parts(-_HALO, ends[0]):
             for columns in self._parts(-_HALO, ends[1]):
                 part = torch.cat(self._cut(_grown(rows), _grown(columns)), dim=1)
                 for _ in range(_TILED):
                     part = halved(part)
-                cut, top, left = _HALO // _STEP, (rows.start + _HALO) // _STEP, (columns.start + _HALO) // _STEP
-                part = part[..., cut : cut + len(rows) // _STEP, cut : cut + len(columns) // _STEP]
-                small[..., top : top + part.shape[2], left : left + part.shape[3]] = part
+                top, left = ((part.start + _HALO) // _STEP for part in (rows, columns))
+                height, width = len(rows) // _STEP, len(columns) // _STEP
+                inside = part[..., cut : cut + height, cut : cut + width]
+                small[..., top : top + height, left : left + width] = inside
         depth = max(0, int(math.log2(min(size))) - 2)
         return blended(small[:, :3], small[:, 3:], depth, lambda x, w: (x * w).sum(dim=0, keepdim=True))
 
@@ -138,8 +141,8 @@ class _Fusion:
 
     def _parts(self, start: int, end: int) -> list[range]:
         """Parts of a side, each a multiple of `_STEP`; the last may reach beyond the end."""
-        whole = -(-(end - start) // _STEP) * _STEP
-        return [range(at, min(at + self.side, start + whole)) for at in range(start, start + whole, self.side)]
+        end = start - (start - end) // _STEP * _STEP
+        return [range(at, min(at + self.side, end)) for at in range(start, end, self.side)]
 
 
 def _grown(part: range) -> range:

@@ -14,6 +14,7 @@ from stylize.cli import cycle, styles
 from stylize.cli.apply import apply
 from stylize.cli.bench import bench
 from stylize.cli.evaluate import evaluate
+from stylize.cli.fuse import fuse
 from stylize.cli.optimize import optimize
 from stylize.cli.train import train
 from stylize.console import debugging, say
@@ -30,6 +31,7 @@ app.command()(apply)
 app.command("stylize", hidden=True, help="The same as apply.")(apply)
 app.command()(train)
 app.command()(optimize)
+app.command()(fuse)
 app.add_typer(cycle.app)
 app.add_typer(styles.app)
 app.command("eval")(evaluate)
