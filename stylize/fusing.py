@@ -26,8 +26,9 @@ from stylize.tiling import STEM_HALO, Frame, Painted, Pass, Tile, tiles
 _CONTRAST = 0.75
 """How much of a picture's saliency is contrast; the rest is detail."""
 
-_SMOOTHED = 4
-"""Radius, in features, of the neighbourhood that decides together: about 70 pixels across."""
+_SMOOTHED, _PART = 4, 24
+"""Radius, in features, of the neighbourhood that decides together: at least 4, about 70 pixels across, and at
+least this part of the shorter side, or large pictures would be fused in shreds."""
 
 _DECISION, _SHARE = 16, 4
 """Powers of saliency and share: together they set how far a share moves the border between pictures."""
@@ -49,7 +50,7 @@ def paint_fused(network: FoldedGenerator, sources: Sequence[Source], frame: Fram
 def fusion_weights(saliency: Tensor, shares: Tensor) -> Tensor:
     """Weights of N pictures at each place, (N, 1, h, w), summing to 1.
 
-    From their saliency (N, 1, h, w), 1 in the mean of each picture, and their shares of the place. A picture
+    From their saliency (N, 1, h, w), about 1 in the mean, and their shares of the place. A picture
     without a share has no weight.
     """
     ratio = (saliency + _FLOOR) / (saliency + _FLOOR).amax(dim=0, keepdim=True)
@@ -58,17 +59,25 @@ def fusion_weights(saliency: Tensor, shares: Tensor) -> Tensor:
 
 
 def saliency_of(detail: Tensor, contrast: Tensor) -> Tensor:
-    """How much there is to see, (N, 1, h, w): about 1 in the mean over each picture, 0 where it is flat."""
-    parts = ((detail, 1 - _CONTRAST), (contrast, _CONTRAST))
-    total = sum((share * x / x.mean(dim=(2, 3), keepdim=True).clamp_min(1e-6) for x, share in parts), 0)
-    assert isinstance(total, Tensor)
-    return smoothed(total, _SMOOTHED)
+    """How much there is to see, (N, 1, h, w): 0 where a picture is flat, about 1 in the mean of all.
+
+    Each measure is divided by the geometric mean of its mean over the same picture and over all: the busier
+    picture has more to show, but not everything.
+    """
+    parts = []
+    for measure, part in ((detail, 1 - _CONTRAST), (contrast, _CONTRAST)):
+        own = measure.mean(dim=(2, 3), keepdim=True)
+        parts.append(part * measure / (own * own.mean(dim=0, keepdim=True)).sqrt().clamp_min(1e-6))
+    radius = max(_SMOOTHED, min(detail.shape[-2:]) // _PART)
+    return smoothed(parts[0] + parts[1], radius)
 
 
 def smoothed(x: Tensor, radius: int) -> Tensor:
     """The mean over a neighbourhood (N, C, h, w), twice: a window without corners; edges are repeated."""
-    for _ in range(2):
-        x = F.avg_pool2d(F.pad(x, (radius,) * 4, mode="replicate"), 2 * radius + 1, stride=1)
+    width = 2 * radius + 1
+    x = F.pad(x, (2 * radius,) * 4, mode="replicate")
+    for window in ((width, 1), (1, width)) * 2:
+        x = F.avg_pool2d(x, window, stride=1)
     return x
 
 

@@ -24,13 +24,13 @@ _HALO = 64
 """Pixels beyond a tile, and beyond the picture, where it is mirrored: more than the tiled scales see."""
 
 _TILE = 1024
-_FOCUS_RADIUS = 2
 _EXPOSURE_SPREAD = 0.2
 """Deviation of the bell curve around middle grey (Mertens et al.)."""
 _LEAST = 0.01
 """Added to each measure, so that a picture without colour, say, still has its others."""
 
-_KERNEL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+_BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+_NEAR = (1 / 5,) * 5
 
 
 def fuse_pyramids(sources: Sequence[Source], side: int = 0) -> Tensor:
@@ -59,14 +59,18 @@ def blended(
 
 def halved(x: Tensor) -> Tensor:
     """Every second pixel of the picture smoothed by a binomial kernel: (N, C, H, W) -> half, rounded up."""
-    return F.conv2d(F.pad(x, (2, 2, 2, 2), mode="replicate"), _kernels(x), stride=2, groups=x.shape[1])
+    x = F.pad(x, (2, 2, 2, 2), mode="replicate")
+    return _filtered(_filtered(x, -2, _BINOMIAL, 2), -1, _BINOMIAL, 2)
 
 
 def doubled(x: Tensor, size: Sequence[int]) -> Tensor:
     """(N, C, h, w) smoothly enlarged to `size`, twice as much or one less."""
     x = F.pad(x, (1, 1, 1, 1), mode="replicate")
-    large = F.conv_transpose2d(x, 4 * _kernels(x), stride=2, groups=x.shape[1])
-    return large[..., 4 : 4 + size[0], 4 : 4 + size[1]]
+    for dim in (-2, -1):
+        even = _filtered(x, dim, (1 / 8, 6 / 8, 1 / 8))
+        odd = _filtered(x.narrow(dim, 1, x.shape[dim] - 1), dim, (1 / 2, 1 / 2))
+        x = torch.stack([even, odd], dim=dim).flatten(dim - 1, dim)
+    return x[..., : size[0], : size[1]]
 
 
 def quality(pictures: Tensor) -> Tensor:
@@ -75,15 +79,27 @@ def quality(pictures: Tensor) -> Tensor:
     Focus is the mean magnitude of the Laplacian nearby, colour the deviation of the three channels, and
     exposure how near they are to middle grey.
     """
-    light = luminance(pictures)
-    ring = F.pad(light, (1, 1, 1, 1), mode="replicate")
-    around = (ring[..., :-2, 1:-1] + ring[..., 2:, 1:-1] + ring[..., 1:-1, :-2] + ring[..., 1:-1, 2:]) / 4
-    r = _FOCUS_RADIUS
-    edges = F.pad((light - around).abs(), (r, r, r, r), mode="replicate")
-    focus = F.avg_pool2d(edges, 2 * r + 1, stride=1)
-    colour = pictures.std(dim=1, keepdim=True, correction=0)
-    exposure = (-(pictures - 0.5).square() / (2 * _EXPOSURE_SPREAD**2)).exp().prod(dim=1, keepdim=True)
+    ring = F.pad(luminance(pictures), (3, 3, 3, 3), mode="replicate")
+    across = _filtered(ring, -1, (-0.25, 0.5, -0.25))[..., 1:-1, :]
+    edges = (across + _filtered(ring, -2, (-0.25, 0.5, -0.25))[..., 1:-1]).abs_()
+    focus = _filtered(_filtered(edges, -2, _NEAR), -1, _NEAR)
+    colour = (pictures - pictures.mean(dim=1, keepdim=True)).square_().mean(dim=1, keepdim=True).sqrt_()
+    off = (pictures - 0.5).square_().sum(dim=1, keepdim=True)
+    exposure = off.div_(-2 * _EXPOSURE_SPREAD**2).exp_()
     return (focus + _LEAST) * (colour + _LEAST) * (exposure + _LEAST)
+
+
+def _filtered(x: Tensor, dim: int, taps: Sequence[float], stride: int = 1) -> Tensor:
+    """A one-dimensional filter, where it has all its taps: sums of slices, ten times as fast here as the
+    convolutions of torch."""
+    length = x.shape[dim] - len(taps) + 1
+    places = [torch.narrow(x, dim, start, length) for start in range(len(taps))]
+    if stride > 1:
+        places = [place[..., ::stride, :] if dim == -2 else place[..., ::stride] for place in places]
+    result = places[0] * taps[0]
+    for place, tap in zip(places[1:], taps[1:], strict=True):
+        result.add_(place, alpha=tap)
+    return result
 
 
 class _Fusion:
@@ -147,9 +163,3 @@ class _Fusion:
 
 def _grown(part: range) -> range:
     return range(part.start - _HALO, part.stop + _HALO)
-
-
-def _kernels(x: Tensor) -> Tensor:
-    """The binomial kernel for each channel of x."""
-    line = x.new_tensor(_KERNEL)
-    return (line[:, None] * line).expand(x.shape[1], 1, 5, 5)

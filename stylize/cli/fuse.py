@@ -145,7 +145,7 @@ def _weighed(pictures: list[str], balance: float | None, mask: Path | None) -> l
     if len(inputs) > 2 and (balance is not None or mask):
         option = "--mask" if mask else "--balance"
         raise UsageError(
-            f"{option} is for two pictures, and there are {len(inputs)}; weigh them: a.jpg:2 b.jpg"
+            f"{option} is for two pictures, and there are {len(inputs)}; weigh them, as in a.jpg:2 b.jpg."
         )
     if balance is not None and (mask or [name for name, _ in given] != pictures):
         other = "--mask" if mask else "a weight behind a picture"
