@@ -142,7 +142,7 @@ def _fused(job: FuseJob, picture: Picture, sources: Sequence[Source], style: Res
     """The result, with its metadata."""
     cards = tuple(StyleCard(path.stem) for path, _ in job.inputs)
     if job.mode == "pyramid":
-        picture = replace(picture, rgb=fuse_pyramids(sources))
+        picture = replace(picture, rgb=fuse_pyramids(sources, job.settings.tile or 0))
         if job.stays_photograph:
             return marked(picture, cards, job.settings.metadata, by_model=False)
     if style is None:

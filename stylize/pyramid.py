@@ -26,8 +26,8 @@ _HALO = 64
 _TILE = 1024
 _EXPOSURE_SPREAD = 0.2
 """Deviation of the bell curve around middle grey (Mertens et al.)."""
-_LEAST = 0.01
-"""Added to each measure, so that a picture without colour, say, still has its others."""
+_LEAST, _LEAST_FOCUS = 0.01, 0.003
+"""Added to the measures, so that a picture without colour, say, still has its others."""
 
 _BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 _NEAR = (1 / 5,) * 5
@@ -74,10 +74,10 @@ def doubled(x: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def quality(pictures: Tensor) -> Tensor:
-    """How good pictures (N, 3, H, W) in [0, 1] are at each place: focus x colour x exposure, (N, 1, H, W).
+    """How good pictures (N, 3, H, W) in [0, 1] are at each place: focus^2 x colour x exposure, (N, 1, H, W).
 
-    Focus is the mean magnitude of the Laplacian nearby, colour the deviation of the three channels, and
-    exposure how near they are to middle grey.
+    Focus, squared so that what is sharp is chosen rather than mixed with what is not, is the mean magnitude of
+    the Laplacian nearby; colour the deviation of the three channels; exposure how near they are to middle grey.
     """
     ring = F.pad(luminance(pictures), (3, 3, 3, 3), mode="replicate")
     across = _filtered(ring, -1, (-0.25, 0.5, -0.25))[..., 1:-1, :]
@@ -86,7 +86,7 @@ def quality(pictures: Tensor) -> Tensor:
     colour = (pictures - pictures.mean(dim=1, keepdim=True)).square_().mean(dim=1, keepdim=True).sqrt_()
     off = (pictures - 0.5).square_().sum(dim=1, keepdim=True)
     exposure = off.div_(-2 * _EXPOSURE_SPREAD**2).exp_()
-    return (focus + _LEAST) * (colour + _LEAST) * (exposure + _LEAST)
+    return (focus + _LEAST_FOCUS).square_() * (colour + _LEAST) * (exposure + _LEAST)
 
 
 def _filtered(x: Tensor, dim: int, taps: Sequence[float], stride: int = 1) -> Tensor:
@@ -108,7 +108,7 @@ class _Fusion:
     def __init__(self, sources: Sequence[Source], side: int) -> None:
         self.sources = sources
         self.height, self.width = sources[0].rgb.shape[1:]
-        self.side = max(_STEP, side // _STEP * _STEP)
+        self.side = max(_HALO, side // _STEP * _STEP)
 
     def fused(self) -> Tensor:
         """All tiles, with what the scales above say."""
