@@ -76,8 +76,8 @@ def doubled(x: Tensor, size: Sequence[int]) -> Tensor:
 def quality(pictures: Tensor) -> Tensor:
     """How good pictures (N, 3, H, W) in [0, 1] are at each place: focus^2 x colour x exposure, (N, 1, H, W).
 
-    Focus, squared so that what is sharp is chosen rather than mixed with what is not, is the mean magnitude of
-    the Laplacian nearby; colour the deviation of the three channels; exposure how near they are to middle grey.
+    Focus is the mean magnitude of the Laplacian nearby, squared so that what is sharp is chosen and not mixed
+    with what is not; colour the deviation of the three channels; exposure the nearness to middle grey.
     """
     ring = F.pad(luminance(pictures), (3, 3, 3, 3), mode="replicate")
     across = _filtered(ring, -1, (-0.25, 0.5, -0.25))[..., 1:-1, :]
