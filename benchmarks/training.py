@@ -5,8 +5,9 @@
         --steps 150 --out benchmarks/ablation
 
 `pace` compares pictures per second, side by side in one run: ours (compact perceptual network, bf16, decoded
-pictures in memory, statistics of the works looked up) with the plain recipe (full VGG19, fp32, files decoded
-and works looked at in every step). `ablation` trains the same networks from the same start for equally many
+pictures in memory, statistics of the works looked up) with the plain recipe (full VGG19 to relu5_1, whose
+layers beyond the given weights are random: they cost the same; fp32, files decoded and works looked at in
+every step). `ablation` trains the same networks from the same start for equally many
 steps with one thing left out each time, and judges them on photographs that training did not see by the
 real VGG19.
 """
@@ -23,6 +24,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from torch import Tensor
 
 from stylize import bundled
 from stylize.config import LossWeights, TrainConfig
@@ -33,7 +35,7 @@ from stylize.library import PHOTOGRAPH, StyleLibrary, look_at
 from stylize.model import load_base, load_perceptual
 from stylize.painters import Painter
 from stylize.paths import find_pictures
-from stylize.perceptual import LossNetwork
+from stylize.perceptual import DEEP_LAYERS, SHALLOW_LAYERS, VGG19, Features, LossNetwork, fit_to_network
 from stylize.studio import content_photos, load_vgg
 from stylize.tensors import to_uint8
 from stylize.training import Trainer
@@ -60,6 +62,21 @@ def make_trainer(
     return Trainer(config, painter, photos, library, compact, losses_from, dtype=dtype, unseen=unseen)
 
 
+class FullVGG19(LossNetwork):
+    """All layers from a VGG19, as plain recipes have it."""
+
+    def __init__(self, real: LossNetwork) -> None:
+        super().__init__(real.compact)
+        assert real.vgg is not None
+        self.full = VGG19("relu5_1").to(memory_format=torch.channels_last)
+        self.full.load_state_dict(real.vgg.state_dict(), strict=False)
+        self.requires_grad_(False)
+
+    def forward(self, picture: Tensor) -> Features:
+        """Features of (N, 3, H, W) in [0, 1]."""
+        return self.full(fit_to_network(picture), SHALLOW_LAYERS + DEEP_LAYERS)
+
+
 class PlainTrainer(Trainer):
     """The same step without what is kept: files are decoded, and works looked at, whenever they are used."""
 
@@ -80,6 +97,7 @@ def pace(options: argparse.Namespace) -> None:
     real = make_trainer(options, config, vgg=True, dtype=torch.bfloat16)
     plain = make_trainer(options, config, vgg=True, dtype=torch.float32)
     plain.__class__ = PlainTrainer
+    plain.loss_network = FullVGG19(plain.loss_network)
     contenders = {"ours": ours, "ours, real VGG19": real, "plain recipe": plain}
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     loading: list[float] = []
