@@ -47,6 +47,14 @@ FOLDERS = {
 }
 """Style -> folder of its works."""
 
+COLLECTION = FOLDERS | {
+    "byzantine-icon": "byzantine-icon",
+    "chinese-silk-landscape": "chinese-silk-landscape",
+    "chinese-blue-green": "chinese-blue-green",
+    "persian-mughal-miniature": "persian-mughal-miniature",
+}
+"""All styles with enough works to be recognised by."""
+
 PHOTOGRAPH = "photograph"
 SIDE = 384
 
@@ -203,12 +211,13 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="file to keep the judgement of the works in")
     parser.add_argument("--every", type=int, default=1, help="judge every N-th of the photographs only")
     parser.add_argument("--ours-only", action="store_true", help="leave out copy and colour transfer")
+    parser.add_argument("--collection", action="store_true", help="all ten styles of many works, not six")
     options = parser.parse_args()
 
     bench = Bench(options.data, options.every, options.cache)
     table: dict[str, dict[str, dict[str, float]]] = {}
     sheet = [bench.photos[:: max(1, len(bench.photos) // 6)][:6]]
-    for style, folder in track(FOLDERS.items(), "Painting"):
+    for style, folder in track((COLLECTION if options.collection else FOLDERS).items(), "Painting"):
         painter = painter_for(style, options.weights)
         painted = [painter.stylizer.paint(photo, painter.code) for photo in bench.photos]
         rows = {}
