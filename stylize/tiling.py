@@ -7,6 +7,8 @@ over everything. Only above `WHOLE_BODY_LIMIT` does a thumbnail tell the body ab
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -116,7 +118,7 @@ def paint(
     pictures: Sequence[Tensor],
     frame: Frame,
     side: int,
-    seen: "Recording | None" = None,
+    seen: "Seen | None" = None,
 ) -> list[Painted]:
     """Paint uint8 or uint16 pictures (3, H, W) that fit into the frame, in tiles of `side` pixels (0: none).
 
@@ -143,7 +145,7 @@ class Pass:
         pictures: Sequence[Tensor],
         frame: Frame,
         side: int,
-        seen: "Recording | None" = None,
+        seen: "Seen | None" = None,
     ) -> None:
         self.network = network
         self.seen = seen
@@ -272,6 +274,55 @@ class Recording(Context):
     def replay(self) -> Context:
         """The remembered answers, for other features."""
         return _Replay(self)
+
+
+class Running:
+    """What is known of a film as a whole, as it goes: exponential moving averages over its frames."""
+
+    def __init__(self) -> None:
+        self.rate = 1.0
+        """How much the next frame counts; 1: alone, which is how the first one of a scene should."""
+        self.moments: list[tuple[Tensor, Tensor]] = []
+        """Variance and mean (C,) that each norm divides by and subtracts."""
+        self.grids: list[Tensor] = []
+        """What attention looks at, (1, C, h, w)."""
+
+    def replay(self) -> Context:
+        """The answers for the next frame, which becomes part of the averages."""
+        return _Following(self)
+
+
+Seen: TypeAlias = Recording | Running
+"""What speaks for a picture in its stead."""
+
+
+class _Following(Context):
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._norms = count()
+        self._memories = count()
+
+    def norm(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        variance, mean = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)
+        moments, index = self._running.moments, next(self._norms)
+        if index < len(moments):
+            variance, mean = (
+                self._blend(*pair) for pair in zip(moments[index], (variance, mean), strict=True)
+            )
+        moments[index : index + 1] = [(variance, mean)]
+        gain = scale[:1].float() * (variance + 1e-5).rsqrt()
+        return _scaled(x, (gain, shift[:1].float() - mean * gain))
+
+    def memory(self, attention: GatedAttention, x: Tensor) -> Tensor:
+        grids, index = self._running.grids, next(self._memories)
+        grid = super().memory(attention, x).float()
+        if index < len(grids):
+            grid = self._blend(grids[index], grid)
+        grids[index : index + 1] = [grid]
+        return grid.to(x.dtype)
+
+    def _blend(self, before: Tensor, now: Tensor) -> Tensor:
+        return torch.lerp(before, now, self._running.rate)
 
 
 class _Replay(Context):
