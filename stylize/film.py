@@ -35,6 +35,10 @@ class _Track:
     seen: Running = field(default_factory=Running)
     own: Tensor | None = None
     """The mean code of the frames themselves, for strengths below 1."""
+    latest: Tensor | None = None
+    """The code of the last frame that was looked at for this."""
+    since: float = 0.0
+    """Seconds since then."""
     painted: Tensor | None = None
     """The last painting (3, H, W)."""
 
@@ -49,12 +53,13 @@ class FilmStylizer:
         self.stylizer = stylizer
         self._tracks: list[_Track] = []
         self._change = Change()
+        self._seconds = 0.0
         self._rate = 1.0
 
     def follow(self, change: Change, seconds: float) -> None:
         """The next frame follows in this way from the last one, and so many seconds after it."""
-        self._change = change
-        self._rate = 1.0 if change.cut else 1 - math.exp(-max(seconds, 0.0) / _SECONDS)
+        self._change, self._seconds = change, max(seconds, 0.0)
+        self._rate = 1.0 if change.cut else 1 - math.exp(-self._seconds / _SECONDS)
 
     def paint(self, picture: Tensor, code: Tensor, strength: float = 1.0) -> Tensor:
         """Paint the frame, uint8 or uint16 (3, H, W), in the style of a code (1, code_size)."""
@@ -80,8 +85,10 @@ class FilmStylizer:
     def _mixed(self, track: _Track, picture: Tensor, code: Tensor, strength: float) -> Tensor:
         if strength == 1:
             return code
-        own = self.stylizer.encode(picture)
-        track.own = own if track.own is None else torch.lerp(track.own, own, self._rate)
+        track.since += self._seconds
+        if track.latest is None or self._change.cut or track.since >= _SECONDS:
+            track.latest, track.since = self.stylizer.encode(picture), 0.0  # takes as long as painting
+        track.own = track.latest if track.own is None else torch.lerp(track.own, track.latest, self._rate)
         return mix_codes([track.own, code], [1 - strength, strength])
 
     def tensors(self) -> dict[str, Tensor]:
@@ -90,8 +97,10 @@ class FilmStylizer:
         for i, track in enumerate(self._tracks):
             assert track.painted is not None
             code, strength = track.asked
-            found |= {f"{i}.code": code, f"{i}.strength": torch.tensor(strength, dtype=torch.float64)}
-            found |= {f"{i}.painted": track.painted} | ({} if track.own is None else {f"{i}.own": track.own})
+            numbers = torch.tensor([strength, track.since], dtype=torch.float64)
+            found |= {f"{i}.code": code, f"{i}.numbers": numbers, f"{i}.painted": track.painted}
+            if track.own is not None and track.latest is not None:
+                found |= {f"{i}.own": track.own, f"{i}.latest": track.latest}
             for j, (variance, mean) in enumerate(track.seen.moments):
                 found |= {f"{i}.variance.{j:03}": variance, f"{i}.mean.{j:03}": mean}
             found |= {f"{i}.grid.{j:03}": grid for j, grid in enumerate(track.seen.grids)}
@@ -107,8 +116,10 @@ class FilmStylizer:
                 found = sorted(key for key in tensors if key.startswith(f"{name}.{kind}."))
                 return [tensors[key].to(device) for key in found]
 
-            asked = tensors[f"{name}.code"], float(tensors[f"{name}.strength"])
-            track = _Track(asked, Running(), tensors.get(f"{name}.own"), tensors[f"{name}.painted"])
+            strength, since = tensors[f"{name}.numbers"].tolist()
+            track = _Track((tensors[f"{name}.code"], strength), since=since)
+            track.painted = tensors[f"{name}.painted"]
+            track.own, track.latest = tensors.get(f"{name}.own"), tensors.get(f"{name}.latest")
             track.seen.moments = list(zip(series("variance"), series("mean"), strict=True))
             track.seen.grids = series("grid")
             self._tracks.append(track)

@@ -174,20 +174,21 @@ class Clip:
                 yield frame
 
     def rgb(self, frame: VideoFrame, size: tuple[int, int]) -> np.ndarray:
-        """A frame as RGB (H, W, 3), upright and of this width and height; uint16 if the clip is deep."""
-        width, height = size[::-1] if self.layout.turns % 2 else size
-        same = (frame.width, frame.height) == (width, height)
-        turned = frame.reformat(
-            width, height, "rgb48le" if self.layout.deep else "rgb24",
+        """A frame as upright RGB (H, W, 3), of this width and height before it is turned; uint16 if the clip
+        is deep."""
+        same = (frame.width, frame.height) == size
+        scaled = frame.reformat(
+            *size, "rgb48le" if self.layout.deep else "rgb24",
             src_colorspace=self.layout.space_used,
             src_color_range=self.layout.range or None,
             interpolation=_SMOOTH if same else _SHARP,
         )  # fmt: skip
-        return np.rot90(turned.to_ndarray(), self.layout.turns)
+        return np.rot90(scaled.to_ndarray(), self.layout.turns)
 
 
-_SMOOTH = Interpolation.BICUBIC | Interpolation.ACCURATE_RND
-_SHARP = Interpolation.LANCZOS | Interpolation.ACCURATE_RND
+_EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+"""Without these, FFmpeg makes everything darker by two levels."""
+_SMOOTH, _SHARP = Interpolation.BICUBIC | _EXACT, Interpolation.LANCZOS | _EXACT
 
 
 @contextmanager
@@ -248,7 +249,7 @@ def check_encoder(suffix: str) -> None:
     name = _CODECS.get(suffix, _USUAL_CODEC)
     try:
         av.Codec(name, "w")
-    except FFmpegError as error:
+    except (FFmpegError, ValueError) as error:  # ValueError: there is none of this name
         other = "mp4" if name == _CODECS["webm"] else "webm"
         raise PictureError(
             f"This PyAV has no encoder {name}; install stylize[video] anew, or write .{other}."
