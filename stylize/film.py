@@ -23,7 +23,7 @@ from stylize.tiling import Running
 _SECONDS = 0.25
 """Time in which the statistics follow a film: much less than a scene lasts, much more than a frame."""
 
-_KEPT = 0.6
+_KEPT = 0.5
 """The share of what was painted before, where it is sure to show the same: more would blur the strokes."""
 
 
