@@ -7,6 +7,7 @@ the painter knew at the end of the last one. So a run that was stopped goes on t
 same, bit for bit, as that of a run that was not. At the end the segments are joined with the clip's sound.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
@@ -29,7 +30,7 @@ from stylize.flow import Change, change
 from stylize.marking import Metadata
 from stylize.overlap import ahead, workers
 from stylize.tensors import to_8_bits
-from stylize.video import Clip, FFmpegError, Segment, check_encoder, join
+from stylize.video import LARGEST_FRAME, Clip, FFmpegError, Segment, check_encoder, join
 
 SEGMENT = 100
 """Frames in a segment: what is lost at most when a run is stopped."""
@@ -195,14 +196,14 @@ class _Reel:
                 self.notes.append(
                     f"{self.order.clip} was begun in another way, and is painted from its start."
                 )
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._remove()
             self.folder.mkdir()
         self._segments = found
         return found * SEGMENT
 
     def _kept(self, brush: FilmStylizer) -> int:
         """How many segments of this very order are whole."""
-        states = sorted(self.folder.glob("*.safetensors"))
+        states = [] if self.folder.is_symlink() else sorted(self.folder.glob("*.safetensors"))
         if not states:
             return 0
         count = int(states[-1].stem) if states[-1].stem.isdigit() else 0
@@ -239,6 +240,8 @@ class _Reel:
         if self._open is not None:
             segment, self._open = self._open, None
             segment.close()
+            with self._path(self._segments).open("rb+") as file:
+                os.fsync(file.fileno())
             self._segments += 1
 
     def drop(self) -> None:
@@ -252,8 +255,14 @@ class _Reel:
         paths = [self._path(i) for i in range(self._segments)]
         with atomic_path(order.target) as temporary:
             left_out = join(paths, order.clip, temporary, order.suffix, order.tags, order.xmp, order.metadata)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._remove()
         return left_out
+
+    def _remove(self) -> None:
+        """Remove the folder; of a link, only the link."""
+        if self.folder.is_symlink():
+            self.folder.unlink()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _size(clip: Clip, longer_side: int | None) -> tuple[int, int]:
@@ -262,4 +271,9 @@ def _size(clip: Clip, longer_side: int | None) -> tuple[int, int]:
     if longer_side is None:
         return width, height
     scale = longer_side / max(width, height)
-    return max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
+    size = max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
+    if size[0] * size[1] > LARGEST_FRAME:
+        raise PictureError(
+            f"Frames of {size[0]} x {size[1]} pixels are too many to paint; choose a smaller --size."
+        )
+    return size

@@ -325,7 +325,8 @@ class _Following(Context):
         return grid.to(x.dtype)
 
     def _blend(self, before: Tensor, now: Tensor) -> Tensor:
-        return torch.lerp(before, now, self._running.rate)
+        # What overflowed in half precision is painted again, and must not stay in the averages.
+        return torch.where(before.isfinite(), torch.lerp(before, now, self._running.rate), now)
 
 
 class _Replay(Context):

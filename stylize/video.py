@@ -32,7 +32,7 @@ _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,asf,flv,ogg
 _SAFE = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
 """A playlist or a reference in a file must not make us read another."""
 
-_LARGEST = 50_000_000
+LARGEST_FRAME = 50_000_000
 """Pixels of a frame; 8K has 33 million."""
 
 _CODECS = {"webm": "libvpx-vp9"}
@@ -105,7 +105,7 @@ class Clip:
             if self._first is None:
                 raise PictureError(f"{path} has no frames that can be read; get a whole copy of it.")
             self.layout = _layout_of(self.stream, self._first)
-            if self.layout.width * self.layout.height > _LARGEST:
+            if self.layout.width * self.layout.height > LARGEST_FRAME:
                 size = f"{self.layout.width} x {self.layout.height} pixels"
                 raise PictureError(
                     f"The frames of {path} have {size}, too many to paint; make it smaller first."
@@ -265,8 +265,9 @@ class Segment:
     def __init__(self, path: Path, layout: Layout, size: tuple[int, int], suffix: str, quality: int) -> None:
         """`size` is width and height as they are stored; `quality` is from 1 to 100."""
         self._layout = layout
-        ticks = str(layout.time_base.denominator)
-        self._file = av.open(f"file:{path}", "w", format="mp4", options={"video_track_timescale": ticks})
+        ticks = _ticks(layout.time_base)
+        options = {"video_track_timescale": ticks, "movie_timescale": ticks}
+        self._file = av.open(f"file:{path}", "w", format="mp4", options=options)
         codec = _CODECS.get(suffix, _USUAL_CODEC)
         stream = self._file.add_stream(codec, rate=layout.rate, options=_options(codec, quality))
         assert isinstance(stream, VideoStream)
@@ -316,6 +317,11 @@ class Segment:
             self._file.close()
 
 
+def _ticks(time_base: Fraction) -> str:
+    """Ticks in a second, so that an MP4 rounds no time."""
+    return str(time_base.denominator)
+
+
 def _options(codec: str, quality: int) -> dict[str, str]:
     """Quality 92, the default, is CRF 18 of H.264: next to no loss that is seen."""
     crf = round(48 - 0.33 * quality)
@@ -341,10 +347,13 @@ def join(
     stream that this kind of file cannot hold.
     """
     name = CLIP_FORMATS[suffix]
-    options = {"movflags": "+faststart"} if name in {"mp4", "mov"} else {}
     with ExitStack() as stack:
         source = stack.enter_context(_opened(clip))
         first = stack.enter_context(_opened(segments[0]))
+        options = {}
+        if name in {"mp4", "mov"}:
+            ticks = _ticks(first.streams.video[0].time_base or Fraction(1, 90_000))
+            options = {"movflags": "+faststart", "movie_timescale": ticks}
         output = stack.enter_context(av.open(f"file:{target}", "w", format=name, options=options))
         _keep_tags(source, output, tags, xmp if name == "mov" else b"", metadata)
         picture = output.add_stream_from_template(first.streams.video[0])
@@ -420,10 +429,13 @@ def _copied(source: InputContainer, copies: dict[int, Stream]) -> Iterator[Packe
     """The packets of these streams, as far as they can be read."""
     if not copies:
         return
+    last: dict[int, int] = {}
     with suppress(FFmpegError):  # a clip that is cut off: what came before is there
         for packet in source.demux([source.streams[index] for index in copies]):
-            if packet.dts is not None:
-                packet.stream = copies[packet.stream.index]
+            index = packet.stream.index
+            if packet.dts is not None and packet.dts >= last.get(index, packet.dts):  # else it is damaged
+                last[index] = packet.dts
+                packet.stream = copies[index]
                 yield packet
 
 

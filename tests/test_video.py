@@ -21,6 +21,7 @@ from PIL import Image
 from test_cli import one_sentence
 
 from stylize import filming, video
+from stylize.cli import main
 from stylize.config import GeneratorConfig
 from stylize.encoder import StyleEncoder, moments_size
 from stylize.errors import PictureError, UsageError
@@ -182,6 +183,23 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
         assert np.abs((levels[0] - levels[1]).mean(axis=(0, 1))).max() < 0.7
 
 
+def test_a_transport_stream_becomes_an_mp4(tmp_path: Path, stylizer: Stylizer, code: torch.Tensor) -> None:
+    write_clip(tmp_path / "clip.ts", frames_of_a_pan(8), sound=True)
+    assert paint(Order(tmp_path / "clip.ts", tmp_path / "out.mp4", "x"), stylizer, code) == []
+    sounds = []
+    for name in ("clip.ts", "out.mp4"):
+        with av.open(str(tmp_path / name)) as file:
+            sounds.append(
+                [(frame.pts * frame.time_base, frame.to_ndarray()) for frame in file.decode(audio=0)]
+            )
+    starts = [
+        float(read_frames(tmp_path / name)[0].time - sounds[i][0][0])
+        for i, name in enumerate(("clip.ts", "out.mp4"))
+    ]
+    assert abs(starts[0] - starts[1]) < 0.001  # picture and sound are as far apart as they were
+    assert all(np.array_equal(a[1], b[1]) for a, b in zip(*sounds, strict=True))
+
+
 @pytest.mark.parametrize("suffix", ["mkv", "mov", "webm"])
 def test_other_containers(tmp_path: Path, stylizer: Stylizer, code: torch.Tensor, suffix: str) -> None:
     write_clip(tmp_path / "clip.mp4", frames_of_a_pan(5), sound=True)
@@ -296,7 +314,9 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(
     tmp_path: Path, stylizer: Stylizer, code: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(filming, "SEGMENT", 6)
-    write_clip(tmp_path / "clip.mp4", frames_of_a_pan(20), sound=True)
+    times = write_clip(
+        tmp_path / "clip.mp4", frames_of_a_pan(20), [2977 * i + i % 2 for i in range(20)], sound=True
+    )
     whole = Order(tmp_path / "clip.mp4", tmp_path / "whole.mp4", "x")
     order = Order(tmp_path / "clip.mp4", tmp_path / "out.mp4", "x", resume=True)
     paint(whole, stylizer, code)
@@ -307,6 +327,7 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(
     kept = sorted((tmp_path / ".out.mp4.segments").glob("*.mp4"))
     stamps = [path.stat().st_mtime_ns for path in kept[:2]]
     assert len(kept) >= 2
+    assert [frame.pts for frame in read_frames(whole.target)] == times  # to the tick, over all segments
     seen: list[int] = []
     paint_clip(
         order, FilmStylizer(stylizer), lambda rgb, brush: brush.paint(rgb, code), lambda n, _: seen.append(n)
@@ -448,7 +469,10 @@ def test_what_is_no_clip(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "sheet.html").read_text().count('class="pair"') == 2
 
 
-def test_wrong_targets_and_options(run: Run, tmp_path: Path, photo: Path) -> None:
+def test_wrong_targets_and_options(
+    tmp_path: Path, photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     write_clip(tmp_path / "clip.mp4", frames_of_a_pan(3))
     for arguments, code, word in (
         (["clip.mp4", "-o", "out.png"], 2, ".png"),
@@ -459,9 +483,8 @@ def test_wrong_targets_and_options(run: Run, tmp_path: Path, photo: Path) -> Non
         (["clip.mp4", "--mask", "photo.jpg"], 1, "mask"),
         (["clip.mp4", "--force", "--resume"], 2, "--resume"),
     ):
-        result = run("apply", *arguments, "-s", "ink-wash")
-        assert result.returncode == code, (arguments, result.stderr)
-        assert word in one_sentence(result.stderr)
+        assert main(["apply", *arguments, "-s", "ink-wash"]) == code, arguments
+        assert word in one_sentence(capsys.readouterr().err.encode())
     assert sorted(os.listdir(tmp_path)) == ["clip.mp4", "photo.jpg"]
 
 
