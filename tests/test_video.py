@@ -488,12 +488,14 @@ def test_wrong_targets_and_options(
     assert sorted(os.listdir(tmp_path)) == ["clip.mp4", "photo.jpg"]
 
 
-def test_without_the_extra_the_way_to_get_it_is_named(run: Run, tmp_path: Path) -> None:
+def test_without_the_extra_the_way_to_get_it_is_named(tmp_path: Path) -> None:
     write_clip(tmp_path / "clip.mp4", frames_of_a_pan(3))
     (tmp_path / "none").mkdir()
     (tmp_path / "none/av.py").write_text("raise ModuleNotFoundError('no', name='av')")
     path = os.pathsep.join([str(tmp_path / "none"), os.environ.get("PYTHONPATH", "")])
-    result = run("apply", "clip.mp4", "-s", "ink-wash", PYTHONPATH=path)
+    command = [sys.executable, "-m", "stylize", "apply", "clip.mp4", "-s", "ink-wash"]
+    environment = {**os.environ, "PYTHONPATH": path}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=120)
     assert result.returncode == 1
     assert "pip install 'stylize[video]'" in one_sentence(result.stderr)
 
