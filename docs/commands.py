@@ -33,7 +33,7 @@ _CODES = {
     ExitCode.OK: "all is done",
     ExitCode.FAILED: "something failed; what could be done is done",
     ExitCode.USAGE: "the command makes no sense; nothing was done",
-    ExitCode.INTERRUPTED: "Ctrl-C; the same command goes on, `apply` with `--skip-existing`",
+    ExitCode.INTERRUPTED: "Ctrl-C; the same command goes on, `apply` with `--skip-existing`, or `--resume`",
     ExitCode.CLOSED_PIPE: "the reader of standard output went away",
 }
 

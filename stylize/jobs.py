@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stylize.errors import UsageError
-from stylize.paths import FORMATS, is_folder, pictures_in
+from stylize.paths import CLIP_FORMATS, FORMATS, READABLE, READABLE_CLIPS, is_clip, is_folder, pictures_in
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class Job:
     def format_name(self) -> str:
         """Pillow's name of the target's format."""
         return FORMATS[self.suffix]
+
+    @property
+    def is_clip(self) -> bool:
+        """Is it a film and not a picture?"""
+        return is_clip(self.source)
 
     @property
     def explanation(self) -> Path:
@@ -106,7 +111,8 @@ def plan_jobs(
 
 def _add_folder(place: Path, naming: Naming, jobs: list[Job], refused: list[Refused]) -> None:
     """Add the jobs of a folder, and what was refused in it."""
-    pictures, left = pictures_in(place, naming.recursive, naming.output)
+    kinds = READABLE | READABLE_CLIPS
+    pictures, left = pictures_in(place, naming.recursive, naming.output, kinds)
     refused += [Refused(path, why) for path, why in left]
     if naming.output is None:
         # Earlier paintings that lie beside their photographs are not photographs.
@@ -125,12 +131,24 @@ def _target_of_file(place: Path, naming: Naming, single: bool) -> Path:
     if output is None:
         return _beside(place, naming)
     if single and not is_folder(output) and output.suffix:
+        if is_clip(place) or output.suffix.lower().lstrip(".") in CLIP_FORMATS:
+            return _target_of_clip(place, output)
         if output.suffix.lower().lstrip(".") not in FORMATS:
             raise UsageError(f"Cannot write {output.suffix} files; use one of {', '.join(FORMATS)}.")
         if suffix and FORMATS[suffix] != FORMATS[output.suffix.lower().lstrip(".")]:
             raise UsageError(f"--format {suffix} and the name {output} disagree; leave one out.")
         return output
     return _inside(output, Path(place.name), naming)
+
+
+def _target_of_clip(place: Path, output: Path) -> Path:
+    """Raises UsageError where a clip would become a picture, or a picture a clip."""
+    if not is_clip(place):
+        raise UsageError(f"{place} is a picture and {output} would be a clip; name a picture with -o.")
+    if output.suffix.lower().lstrip(".") not in CLIP_FORMATS:
+        kinds = ", ".join(CLIP_FORMATS)
+        raise UsageError(f"{place} is a clip, which {output.suffix} files cannot be; use one of {kinds}.")
+    return output
 
 
 def _target_of_listed(place: Path, naming: Naming) -> Path:
@@ -143,7 +161,9 @@ def _target_of_listed(place: Path, naming: Naming) -> Path:
 
 
 def _suffix(source: Path, suffix: str | None) -> str:
-    """The format asked for, else the source's own if it can be written, else PNG."""
+    """The format asked for, else the source's own if it can be written, else PNG. A clip stays one."""
+    if is_clip(source):
+        return source.suffix if source.suffix.lower().lstrip(".") in CLIP_FORMATS else ".mp4"
     if suffix:
         return f".{suffix}"
     return source.suffix if source.suffix.lower().lstrip(".") in FORMATS else ".png"

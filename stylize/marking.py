@@ -117,6 +117,11 @@ def credit(cards: Sequence[StyleCard]) -> str:
     return f"Painted by stylize in the style of {' and '.join(names) or 'an unnamed work'}"
 
 
+def clip_tags(cards: Sequence[StyleCard]) -> dict[str, str]:
+    """The mark as tags of a video file; `comment` is the one that every kind of file keeps."""
+    return {"comment": f"{credit(cards)}. {SOURCE_TYPE}", "digital_source_type": SOURCE_TYPE}
+
+
 def _remove(rdf: ET.Element, tags: set[str]) -> None:
     """Take out what the original, or an earlier painting, says of these; XMP has elements or attributes."""
     for description in rdf:

@@ -1,19 +1,21 @@
 """Working through the jobs of `stylize apply`: read, paint, write; a bad file never stops the rest."""
 
+import hashlib
 import os
 import time
 import traceback
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from stylize import __version__
 from stylize.animation import ANIMATED
 from stylize.cards import StyleCard
 from stylize.console import debugging
@@ -24,7 +26,7 @@ from stylize.files import Claims
 from stylize.images import read_picture, read_rgb, resize_picture, write_picture
 from stylize.jobs import Job, record
 from stylize.looks import Look
-from stylize.marking import Metadata, without_private, xmp_packet
+from stylize.marking import Metadata, clip_tags, without_private, xmp_packet
 from stylize.mixing import keep_colour, masked, with_palette
 from stylize.overlap import ahead, groups_of, usual_workers, workers
 from stylize.picture import Picture
@@ -34,6 +36,9 @@ from stylize.steady import SteadyStylizer
 from stylize.styles import perceptual_network
 from stylize.stylizer import Stylizer
 from stylize.tiling import Frame
+
+if TYPE_CHECKING:
+    from stylize.filming import Order
 
 Status = Literal["done", "skipped", "failed"]
 
@@ -53,6 +58,8 @@ class PaintSettings:
     quality: int = 92
     force: bool = False
     skip_existing: bool = False
+    resume: bool = False
+    """Go on with clips that an earlier run began."""
     tile: int | None = None
     batch: int | None = None
     workers: int | None = None
@@ -92,6 +99,10 @@ class Brush(Protocol):
         ...
 
 
+Tell: TypeAlias = Callable[[Job, int, int | None], None]
+"""Hears how many frames of a clip are painted, of about how many."""
+
+
 @dataclass(frozen=True)
 class _Task:
     """A job on its way. Once `status` is set, what follows leaves it alone."""
@@ -100,6 +111,8 @@ class _Task:
     seconds: float = 0.0
     picture: Picture | None = None
     sheet: Image.Image | None = None
+    is_clip: bool = False
+    """Is it a clip that is to be painted?"""
     status: Status | None = None
     note: str = ""
     before: bytes = b""
@@ -166,7 +179,9 @@ class Painter:
         resized = F.interpolate(mask[None, None], photo.shape[1:], mode="bilinear", antialias=True)
         return resized[0, 0]
 
-    def work(self, jobs: Sequence[Job]) -> Generator[Outcome, None, None]:
+    def work(
+        self, jobs: Sequence[Job], tell: Tell = lambda job, done, total: None
+    ) -> Generator[Outcome, None, None]:
         """Do the jobs, yielding their outcomes in order as they come.
 
         Threads read what comes next and write what is painted while this one paints. However many
@@ -180,7 +195,7 @@ class Painter:
             read = ahead(
                 readers, lambda job: self._read(job, claims, began), jobs, count + window if count else 0
             )
-            painted = (task for tasks in groups_of(read, window) for task in self._paint_window(tasks))
+            painted = (task for tasks in groups_of(read, window) for task in self._paint_window(tasks, tell))
             for task in ahead(writers, lambda task: self._write(task, claims), painted, count):
                 assert task.status is not None
                 yield Outcome(task.job, task.status, task.seconds, task.note, task.before, task.after)
@@ -206,6 +221,9 @@ class Painter:
                 return task.then(started, status="skipped", note=note)
             if self.is_done(job):
                 return task.then(started, status="skipped", **self._proofs_of_files(job))
+            if job.is_clip:
+                _check_clip(job, self.settings)
+                return task.then(started, is_clip=True)
             picture = for_format(read_picture(job.source), job.format_name)
             picture = self._sized(picture, str(job.source))
             before = thumbnail(picture.rgb) if self.settings.proofs else b""
@@ -213,15 +231,15 @@ class Painter:
         except Exception as fault:  # whatever is wrong with one file must not stop the rest
             return _failed(task, started, fault, job.source)
 
-    def _paint_window(self, tasks: Sequence[_Task]) -> Iterator[_Task]:
-        """Paint tasks in batches of one size and depth, animations alone; they come back in their order."""
+    def _paint_window(self, tasks: Sequence[_Task], tell: Tell) -> Iterator[_Task]:
+        """Paint tasks in batches of one size and depth, what moves alone; they come back in their order."""
         sizes: dict[tuple[Frame, torch.dtype, int | None], list[int]] = {}
         for index, task in enumerate(tasks):
             if (picture := task.picture) is not None:
                 alone = None if picture.motion is None else index
                 kind = self.stylizer.frame([picture.rgb]), picture.rgb.dtype, alone
                 sizes.setdefault(kind, []).append(index)
-        result = list(tasks)
+        result = [self._paint_clip(task, tell) if task.is_clip else task for task in tasks]
         for same_size in sizes.values():
             for batch in groups_of(same_size, self.batch):
                 for index, task in zip(batch, self._paint_batch([result[i] for i in batch]), strict=True):
@@ -247,6 +265,45 @@ class Painter:
             task.then(started, **self._result(task, *result))
             for task, result in zip(tasks, results, strict=True)
         ]
+
+    def _paint_clip(self, task: _Task, tell: Tell) -> _Task:
+        """Paint a clip, from reading to writing."""
+        from stylize.film import FilmStylizer
+        from stylize.filming import frame_size, paint_clip
+
+        started, job = time.monotonic(), task.job
+        try:
+            self._check_mask(frame_size(job.source), str(job.source))
+            brush = FilmStylizer(self.stylizer)
+            notes = paint_clip(
+                self._order(job), brush, self._compose, lambda done, total: tell(job, done, total)
+            )
+            proofs = self._proofs_of_files(job)
+            return task.then(started, is_clip=False, status="done", note=" ".join(notes), **proofs)
+        except Exception as fault:
+            return _failed(task, started, fault, job.source)
+
+    def _order(self, job: Job) -> "Order":
+        """What is to be painted of a clip."""
+        from stylize.filming import Order
+
+        settings, marked = self.settings, self.settings.metadata != "none"
+        return Order(
+            job.source, job.target, self._identity(job), settings.longer_side, settings.quality,
+            settings.resume, settings.workers != 0, settings.metadata,
+            clip_tags(self.look.cards) if marked else {}, xmp_packet(self.look.cards) if marked else b"",
+        )  # fmt: skip
+
+    def _identity(self, job: Job) -> str:
+        """A digest of all that the painting of a clip depends on."""
+        look, settings, found = self.look, self.settings, job.source.stat()
+        facts = (found.st_size, found.st_mtime_ns, settings.strength, settings.longer_side, settings.quality)
+        facts += (look.keep_colour, look.style.base.identity, str(self.stylizer.dtype), __version__)
+        digest = hashlib.sha256(repr(facts).encode())
+        parts = (look.style, look.palette, look.outside)
+        for tensor in (*(part.code if part else None for part in parts), look.mask):
+            digest.update(b"-" if tensor is None else tensor.numpy().tobytes())
+        return digest.hexdigest()
 
     def _result(self, task: _Task, painted: Picture, finite: bool) -> dict[str, object]:
         """What painting changes in a task."""
@@ -282,25 +339,47 @@ class Painter:
         """Small pictures of a job that was done earlier; none of what cannot be read."""
         if not self.settings.proofs:
             return {}
+        read = read_rgb
+        if job.is_clip:
+            from stylize.filming import opening as read
         with suppress(PictureError):
-            return {"before": thumbnail(read_rgb(job.source)), "after": thumbnail(read_rgb(job.target))}
+            return {"before": thumbnail(read(job.source)), "after": thumbnail(read(job.target))}
         return {}
 
     def _sized(self, picture: Picture, name: str = "the picture") -> Picture:
-        mask, side = self.look.mask, self.settings.longer_side
-        if mask is not None and mask.shape != picture.rgb.shape[1:]:
-            size = f"{mask.shape[1]} x {mask.shape[0]}"
+        self._check_mask(picture.size, name)
+        side = self.settings.longer_side
+        return resize_picture(picture, side) if side else picture
+
+    def _check_mask(self, size: tuple[int, int], name: str) -> None:
+        """Raises PictureError if there is a mask that is not for a picture of this width and height."""
+        mask = self.look.mask
+        if mask is not None and mask.shape != size[::-1]:
+            found = f"{mask.shape[1]} x {mask.shape[0]}"
             raise PictureError(
-                f"The mask has {size} pixels and {name} {picture.size[0]} x {picture.size[1]}; "
+                f"The mask has {found} pixels and {name} {size[0]} x {size[1]}; "
                 "give a mask of the picture's size."
             )
-        return resize_picture(picture, side) if side else picture
 
 
 def _failed(task: _Task, started: float, fault: Exception, file: Path) -> _Task:
     if debugging():
         traceback.print_exception(fault)
-    return task.then(started, picture=None, status="failed", note=sentence_of(fault, file))
+    return task.then(started, picture=None, is_clip=False, status="failed", note=sentence_of(fault, file))
+
+
+def _check_clip(job: Job, settings: PaintSettings) -> None:
+    """Raises PictureError if a clip cannot be painted here, or not like this."""
+    if settings.explain:
+        raise PictureError(f"{job.source} is a clip, and --explain is for pictures; leave it out.")
+    try:
+        import stylize.filming  # noqa: F401 - needs libraries that only clips need
+    except ImportError as error:
+        if error.name not in {"av", "cv2"}:
+            raise
+        raise PictureError(
+            f"{job.source} is a clip; to paint clips, run: pip install 'stylize[video]'"
+        ) from error
 
 
 def marked(result: Picture, cards: Sequence[StyleCard], wanted: Metadata, by_model: bool = True) -> Picture:

@@ -1,7 +1,7 @@
 """Which files are pictures, and where they are. No torch, so that a command can be checked at once."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from pathlib import Path
 
 from stylize.errors import UsageError
@@ -24,6 +24,20 @@ FORMATS = {
 
 READABLE = {f".{suffix}" for suffix in (*FORMATS, "jfif", "jpe", "hif", "ppm", "pgm", "tga", "jp2")}
 """Suffixes that are taken for pictures in folders. A file named outright may have any suffix."""
+
+CLIP_FORMATS = {"mp4": "mp4", "m4v": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm"}
+"""Suffix -> FFmpeg's name of the video formats that are written."""
+
+READABLE_CLIPS = {
+    f".{suffix}"
+    for suffix in (*CLIP_FORMATS, "avi", "mpg", "mpeg", "ts", "mts", "m2ts", "wmv", "flv", "3gp", "ogv")
+}
+"""Suffixes of what is painted frame by frame, as a film."""
+
+
+def is_clip(path: Path) -> bool:
+    """Is this, by its name, a film and not a picture?"""
+    return path.suffix.lower() in READABLE_CLIPS
 
 
 def find_pictures(places: Iterable[Path], recursive: bool = True) -> list[Path]:
@@ -52,10 +66,11 @@ def is_folder(place: Path) -> bool:
 
 
 def pictures_in(
-    folder: Path, recursive: bool, without: Path | None = None
+    folder: Path, recursive: bool, without: Path | None = None, suffixes: Set[str] = READABLE
 ) -> tuple[list[Path], list[tuple[Path, str]]]:
     """The pictures in a folder, sorted by name, and what could not be looked at, each with a sentence.
 
+    With other `suffixes`, other files.
     Hidden files and folders are left out, so is the folder `without`, and so are links to folders,
     which could lead round in circles. A link that leads out of the folder is not followed, but told.
     """
@@ -71,7 +86,7 @@ def pictures_in(
         visible = [name for name in folders if recursive and not name.startswith(".")]
         folders[:] = [name for name in visible if os.path.realpath(os.path.join(place, name)) != skipped]
         for path in (Path(place, name) for name in names):
-            if path.suffix.lower() not in READABLE or path.name.startswith("."):
+            if path.suffix.lower() not in suffixes or path.name.startswith("."):
                 continue
             if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
                 why = f"{path} is a link that leads out of {folder}; name it outright to paint it."

@@ -15,7 +15,7 @@ from stylize.model import Base
 from stylize.perceptual import CompactVGG, fit_to_network
 from stylize.sources import Source
 from stylize.tensors import to_float
-from stylize.tiling import Frame, Painted, Recording, look_over, paint
+from stylize.tiling import Frame, Painted, Recording, Seen, look_over, paint
 
 SMALLEST_TILE = 128
 LARGEST_TILE = {"cpu": 512, "cuda": 4096, "mps": 1024}
@@ -63,7 +63,7 @@ class Stylizer:
         return self.paint_batch([picture], code)[0].rgb
 
     def paint_batch(
-        self, pictures: Sequence[Tensor], code: Tensor, seen: Recording | None = None
+        self, pictures: Sequence[Tensor], code: Tensor, seen: Seen | None = None
     ) -> list[Painted]:
         """Paint pictures of about one size, and of one depth, together; 16 bits are painted in fp32.
 
@@ -121,7 +121,7 @@ class Stylizer:
         return torch.float32 if pictures[0].dtype == torch.uint16 else self.dtype
 
     def _paint_in_memory(
-        self, pictures: Sequence[Tensor], code: Tensor, side: int, seen: Recording | None
+        self, pictures: Sequence[Tensor], code: Tensor, side: int, seen: Seen | None
     ) -> list[Painted]:
         """Paint, with less at a time for as long as memory runs out. Raises MemoryError at the end."""
         try:
@@ -153,7 +153,7 @@ class Stylizer:
         code: Tensor,
         side: int,
         dtype: torch.dtype,
-        seen: Recording | None,
+        seen: Seen | None,
     ) -> list[Painted]:
         return paint(self._network(code, dtype), pictures, self.frame(pictures), side, seen)
 

@@ -7,6 +7,8 @@ over everything. Only above `WHOLE_BODY_LIMIT` does a thumbnail tell the body ab
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -116,7 +118,7 @@ def paint(
     pictures: Sequence[Tensor],
     frame: Frame,
     side: int,
-    seen: "Recording | None" = None,
+    seen: "Seen | None" = None,
 ) -> list[Painted]:
     """Paint uint8 or uint16 pictures (3, H, W) that fit into the frame, in tiles of `side` pixels (0: none).
 
@@ -143,7 +145,7 @@ class Pass:
         pictures: Sequence[Tensor],
         frame: Frame,
         side: int,
-        seen: "Recording | None" = None,
+        seen: "Seen | None" = None,
     ) -> None:
         self.network = network
         self.seen = seen
@@ -274,6 +276,59 @@ class Recording(Context):
         return _Replay(self)
 
 
+class Running:
+    """What is known of a film as a whole, as it goes: exponential moving averages over its frames."""
+
+    def __init__(self) -> None:
+        self.rate = 1.0
+        """How much the next frame counts; 1: alone, which is how the first one of a scene should."""
+        self.moments: list[tuple[Tensor, Tensor]] = []
+        """Variance, with epsilon, and mean (C,) that each norm divides by and subtracts."""
+        self.grids: list[Tensor] = []
+        """What attention looks at, (1, C, h, w)."""
+
+    def replay(self) -> Context:
+        """The answers for the next frame, which becomes part of the averages."""
+        return _Following(self)
+
+
+Seen: TypeAlias = Recording | Running
+"""What speaks for a picture in its stead."""
+
+
+class _Following(Context):
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._norms = count()
+        self._memories = count()
+
+    def norm(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        # By way of batch norm, which is the fast kernel on CPUs; then from its statistics to ours.
+        normal, mean, inverse = torch.native_batch_norm(x, None, None, None, None, True, 0.0, 1e-5)
+        now = (inverse.float().square().reciprocal(), mean.float())
+        moments, index = self._running.moments, next(self._norms)
+        if index < len(moments):
+            variance, centre = (self._blend(*pair) for pair in zip(moments[index], now, strict=True))
+        else:
+            variance, centre = now
+        moments[index : index + 1] = [(variance, centre)]
+        gain = scale[:1].float() * variance.rsqrt()
+        offset = shift[:1].float() + (now[1] - centre) * gain
+        return _scaled(normal, (gain * now[0].sqrt(), offset))
+
+    def memory(self, attention: GatedAttention, x: Tensor) -> Tensor:
+        grids, index = self._running.grids, next(self._memories)
+        grid = super().memory(attention, x).float()
+        if index < len(grids):
+            grid = self._blend(grids[index], grid)
+        grids[index : index + 1] = [grid]
+        return grid.to(x.dtype)
+
+    def _blend(self, before: Tensor, now: Tensor) -> Tensor:
+        # What overflowed in half precision is painted again, and must not stay in the averages.
+        return torch.where(before.isfinite(), torch.lerp(before, now, self._running.rate), now)
+
+
 class _Replay(Context):
     def __init__(self, recording: Recording) -> None:
         self._affine = iter(recording.affine)
@@ -288,7 +343,7 @@ class _Replay(Context):
 
 def _scaled(x: Tensor, affine: tuple[Tensor, Tensor]) -> Tensor:
     gain, offset = (part.to(x.dtype)[..., None, None] for part in affine)
-    return (x * gain).add_(offset)
+    return torch.addcmul(offset, x, gain)
 
 
 def body_radius(config: GeneratorConfig) -> int:

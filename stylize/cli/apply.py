@@ -20,7 +20,7 @@ from stylize.cli.streaming import STREAM, stream
 from stylize.cli.working import do, follow, show_plan, telling
 from stylize.errors import ExitCode, UsageError
 from stylize.jobs import Naming, plan_jobs
-from stylize.paths import is_folder, read_list
+from stylize.paths import is_clip, is_folder, read_list
 
 if TYPE_CHECKING:
     from stylize.painting import Painter
@@ -40,7 +40,7 @@ def apply(
     ],
     inputs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="INPUT...", allow_dash=True, help="Pictures or folders; - is stdin."),
+        typer.Argument(metavar="INPUT...", allow_dash=True, help="Pictures, clips or folders; - is stdin."),
     ] = None,
     output: Annotated[
         Path | None,
@@ -126,6 +126,9 @@ def apply(
     ] = False,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace results that exist.")] = False,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave results that exist.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on after Ctrl-C, amid a clip too; results that exist stay.")
+    ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Follow the folders, and paint what appears until Ctrl-C.")
     ] = False,
@@ -138,7 +141,7 @@ def apply(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Paint photographs in a style.
+    """Paint photographs, and clips, in a style.
 
     [bold]Examples:[/bold]
 
@@ -150,17 +153,20 @@ def apply(
 
     stylize apply photo.jpg --style ink-wash:0.7 --style van-gogh:0.3
 
+    stylize apply clip.mp4 --style ink-wash -o painted.mp4
+
     stylize apply incoming/ --style engraving -o done/ --watch --report done/sheet.html
 
     curl -s URL | stylize apply - --style van-gogh -o - > result.png
     """
     inputs = list(inputs or [])
-    _check_options(inputs, files_from, force and skip_existing, watch, report)
+    _check_options(inputs, files_from, force and (skip_existing or resume), watch, report)
     name = "+".join(hub.style_name(bundled.weighted(text)[0]) for text in style)
     settings_of = {
         "strength": strength, "longer_side": size, "quality": quality, "force": force,
-        "skip_existing": skip_existing or (watch and not force), "tile": tile, "batch": batch_size,
-        "workers": workers, "metadata": "none" if no_metadata else "public" if strip_private else "all",
+        "skip_existing": skip_existing or resume or (watch and not force), "resume": resume, "tile": tile,
+        "batch": batch_size, "workers": workers,
+        "metadata": "none" if no_metadata else "public" if strip_private else "all",
         "keep_grey": keep_grey or keep_gray, "explain": explain, "proofs": report is not None,
     }  # fmt: skip
 
@@ -184,9 +190,13 @@ def apply(
     if STREAM in inputs or output == STREAM:
         if len(inputs) > 1 or files_from or watch or report or explain:
             raise UsageError("With - there is one picture and nothing beside it; give only that one input.")
+        if is_clip(inputs[0]):
+            raise UsageError("A clip does not go through a pipe; name a file with -o.")
         stream(painter, inputs[0], output, format, name if as_json else None)
         return
     read = [palette_from, strokes_from, outside, mask, files_from, *(bundled.weighted(s)[0] for s in style)]
+    if format and any(is_clip(place) for place in inputs):
+        raise UsageError("--format is for pictures; name the clip that you want with -o.")
     naming = Naming(output, name, format, recursive, explain, keep=tuple(Path(r) for r in read if r))
     listed = read_list(_bytes_of(files_from)) if files_from else []
     jobs, refused = ([], []) if watch and not dry_run else plan_jobs(inputs, naming, listed)
@@ -207,7 +217,7 @@ def _check_options(
 ) -> None:
     """Raises UsageError where options do not go together."""
     if both:
-        raise UsageError("--force and --skip-existing contradict each other; choose one.")
+        raise UsageError("--force contradicts --skip-existing and --resume; choose one.")
     if not inputs and not files_from:
         raise UsageError("There is nothing to paint; name a picture, a folder, or a list with --files-from.")
     if STREAM in inputs and files_from == STREAM:

@@ -1,12 +1,15 @@
 """Doing the jobs of `stylize apply`, and telling how it goes: progress, JSON lines, summary, proof sheet."""
 
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rich.progress import Progress, TaskID
 
 from stylize.console import printable, progress, say, write_json, write_line
 from stylize.errors import PictureError
@@ -96,21 +99,46 @@ def do(
     single = len(jobs) + len(refused) < 2
     for one in refused:
         tell.refusal(one, style)
-    painter = make()
+    painter, clips = make(), any(job.is_clip for job in jobs)
     try:
-        with progress(tell.quiet or len(jobs) < 2) as bar, closing(painter.work(jobs)) as outcomes:
-            task = bar.add_task("Painting", total=len(jobs), note="")
+        with (
+            progress(tell.quiet or not (clips or len(jobs) > 1)) as bar,
+            closing(painter.work(jobs, _Frames(bar))) as outcomes,
+        ):
+            task = bar.add_task("Painting", total=len(jobs), note="", visible=len(jobs) > 1)
             for outcome in outcomes:
                 tell.outcome(outcome, with_success=single)
                 bar.advance(task)
     except KeyboardInterrupt:
-        if not single:
-            done = len(tell.statuses) - len(refused)
-            say(f"Stopped after {done} of {len(jobs)} pictures; add --skip-existing to go on.")
+        if clips or not single:
+            done, way = len(tell.statuses) - len(refused), "--resume" if clips else "--skip-existing"
+            say(f"Stopped after {done} of {len(jobs)} pictures; add {way} to go on.")
         raise
     if tell.as_json or not single:
         tell.summarise()
     return len(tell.failed)
+
+
+class _Frames:
+    """A bar for the clip that is being painted, with its speed."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._task: TaskID | None = None
+        self._job: Job | None = None
+        self._began = (0.0, 0)
+
+    def __call__(self, job: Job, done: int, total: int | None) -> None:
+        """So many frames of a clip are painted, of about so many."""
+        if self._task is None or job is not self._job:
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            name = printable(job.source.name)
+            self._task = self._bar.add_task(name, total=total, note="", completed=done)
+            self._job, self._began = job, (time.monotonic(), done)
+        since = time.monotonic() - self._began[0]
+        speed = f"{(done - self._began[1]) / since:.1f} frames/s" if since > 0.5 else ""
+        self._bar.update(self._task, completed=done, total=max(done, total or done), note=speed)
 
 
 def follow(folders: Sequence[Path], naming: Naming, tell: Telling, make: Callable[[], "Painter"]) -> int:
