@@ -61,7 +61,12 @@ _PLANES = ("cells", "grain", "fine", "mood", "phase", "rows", "columns")
 
 
 def draw_noise(
-    config: CanvasConfig, height: int, width: int, random: torch.Generator, margin: int = 0, wrap: bool = False
+    config: CanvasConfig,
+    height: int,
+    width: int,
+    random: torch.Generator,
+    margin: int = 0,
+    wrap: bool = False,
 ) -> Noise:
     """Noise for a picture whose sides are multiples of `CELL`, with a margin, also in pixels, around it.
 

@@ -26,7 +26,7 @@ from stylize.files import Claims
 from stylize.images import read_picture, read_rgb, resize_picture, write_picture
 from stylize.jobs import Job, record
 from stylize.looks import Look
-from stylize.marking import Metadata, clip_tags, without_private, xmp_packet
+from stylize.marking import SOURCE_TYPE, Metadata, clip_tags, without_private, xmp_packet
 from stylize.mixing import keep_colour, masked, with_palette
 from stylize.overlap import ahead, groups_of, usual_workers, workers
 from stylize.picture import Picture
@@ -382,14 +382,16 @@ def _check_clip(job: Job, settings: PaintSettings) -> None:
         ) from error
 
 
-def marked(result: Picture, cards: Sequence[StyleCard], wanted: Metadata, by_model: bool = True) -> Picture:
+def marked(
+    result: Picture, cards: Sequence[StyleCard], wanted: Metadata, source_type: str = SOURCE_TYPE
+) -> Picture:
     """A result with as much of its metadata as is wanted, and a mark that says how it was made."""
     if wanted == "none":
         return replace(result, exif=b"", xmp=b"", texts={})
     if wanted == "public":
-        xmp = xmp_packet(cards, by_model=by_model)
+        xmp = xmp_packet(cards, source_type=source_type)
         return replace(result, exif=without_private(result.exif), xmp=xmp, texts={})
-    return replace(result, xmp=xmp_packet(cards, result.xmp, by_model))
+    return replace(result, xmp=xmp_packet(cards, result.xmp, source_type))
 
 
 def for_format(picture: Picture, format_name: str) -> Picture:

@@ -46,7 +46,9 @@ class TextureStudio(Workshop):
         self.cards = read_cards(plan.cards) if plan.cards else {}
         device = parallel.local_device(choose_device(plan.device))
         groups = works_by_style(plan.works, plan.name, on_note)
-        self.notes = [n for name, works in groups.items() for n in smaller_works(name, works, plan.config.size)]
+        self.notes = [
+            n for name, works in groups.items() for n in smaller_works(name, works, plan.config.size)
+        ]
         compact = load_perceptual(bundled.perceptual_path()).to(device).to(memory_format=torch.channels_last)
         losses_from = LossNetwork(compact, load_vgg(plan.perceptual)).requires_grad_(False).to(device)
         alone = len(groups) == 1
@@ -54,7 +56,9 @@ class TextureStudio(Workshop):
             library = StyleLibrary(groups, compact, losses_from, cache, together=alone)
         self.base = load_base(bundled.base_path())
         torch.manual_seed(plan.config.seed)
-        canvas = new_canvas(self.base, library) if plan.from_scratch else load_canvas(bundled.canvas_path())[0]
+        canvas = (
+            new_canvas(self.base, library) if plan.from_scratch else load_canvas(bundled.canvas_path())[0]
+        )
         with torch.no_grad():
             code = self.base.encoder(library.mean_vector(range(len(library.vectors)))) if alone else None
         painter = TexturePainter(canvas.requires_grad_(True), code)
@@ -105,8 +109,8 @@ class TextureStudio(Workshop):
         row = validation.table[name] if validation else {}
         known = {
             "works": f"{name}: {count} works",
-            "training": f"Textures: canvas and code, {self.trainer.steps_done} steps of {config.batch} crops of "
-            f"{config.size} pixels; weights of the losses: {weights}.",
+            "training": f"Textures: canvas and code, {self.trainer.steps_done} steps of {config.batch} crops "
+            f"of {config.size} pixels; weights of the losses: {weights}.",
             "metrics": ", ".join(f"{column} {value:.2f}" for column, value in row.items()),
         }
         card = self.cards.get(name, StyleCard(name))

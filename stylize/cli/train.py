@@ -171,7 +171,9 @@ def train(
     }  # fmt: skip
     if texture:
         if content or preset or quick is not None:
-            raise UsageError("--texture needs no photographs; leave out --content, --quick, --full and --preset.")
+            raise UsageError(
+                "--texture needs no photographs; leave out --content, --quick, --full and --preset."
+            )
         config = _texture_config(config_file, options, set_ or [])
         from functools import partial
 
