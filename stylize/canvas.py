@@ -7,7 +7,7 @@ several scales: Ulyanov et al., 2016 (arXiv:1603.03417). Every layer is a convol
 the canvas has no edges: it is a window of an endless one, or of one that repeats itself.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ from stylize.generator import film
 CELL = 16
 """Pixels of the picture for one position of the coarsest noise."""
 
-_REACH = 3
+_REACH = 4
 """Positions of the coarsest noise that the layers without padding use up on every side."""
 
 _STEEPEST = 0.35
@@ -47,17 +47,17 @@ class Noise:
 
     def to(self, device: torch.device) -> "Noise":
         """The same on a device."""
-        moved = (getattr(self, name).to(device) for name in _PLANES)
-        return Noise(*moved, self.period)
+        names = (*_PER_PICTURE, "rows", "columns")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
     @staticmethod
     def together(parts: "list[Noise]") -> "Noise":
         """Noise of one size as one batch."""
-        joined = (torch.cat([getattr(part, name) for part in parts]) for name in _PLANES[:5])
-        return Noise(*joined, parts[0].rows, parts[0].columns, parts[0].period)
+        joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in _PER_PICTURE}
+        return replace(parts[0], **joined)
 
 
-_PLANES = ("cells", "grain", "fine", "mood", "phase", "rows", "columns")
+_PER_PICTURE = ("cells", "grain", "fine", "mood", "phase")
 
 
 def draw_noise(
@@ -81,8 +81,8 @@ def draw_noise(
         return around(drawn, more) if wrap else drawn
 
     cells = planes(config.cells, 1, _REACH)
-    grain = planes(config.grain, 2, 2)
-    fine = planes(config.grain, 4, 2)
+    grain = planes(config.grain, 2, 3)
+    fine = planes(config.grain, 4, 3)
     mood = torch.randn(1, config.moods, generator=random)
     phase = torch.rand(1, config.waves, generator=random)
     rows, columns = (torch.arange(-beyond - _REACH, side + beyond + _REACH) for side in (high, wide))
@@ -130,7 +130,7 @@ class Canvas(nn.Module):
         x = _painted(self.eighth(x), *next(layers))
         x = torch.cat([_enlarged(x), noise.fine.to(x.dtype)], dim=1)
         x = _painted(self.quarter(x), *next(layers))
-        return F.relu(self.out(x))
+        return F.relu(self.out(x))[..., 1:-1, 1:-1]
 
     def _waves(self, noise: Noise, about: Tensor) -> Tensor:
         """Planar waves (N, W, h, w) whose wave numbers come from the style and the mood."""
@@ -161,5 +161,8 @@ def _painted(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 def _enlarged(x: Tensor) -> Tensor:
-    """Twice the size by repetition."""
-    return F.interpolate(x, scale_factor=2, mode="nearest")
+    """Twice the size, less one position on every side, by repetition and a binomial blur: bilinear. Without
+    the blur, blocks show in the texture as upright and level lines."""
+    taps = x.new_tensor([0.25, 0.5, 0.25])
+    kernel = (taps[:, None] * taps).expand(x.shape[1], 1, 3, 3)
+    return F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), kernel, groups=x.shape[1])

@@ -170,9 +170,11 @@ def train(
         "identity": identity, "tone": tone, "edge": edge,
     }  # fmt: skip
     if texture:
-        if content or preset or quick is not None:
+        others = [content, preset, quick, zoom, rotate, flip]
+        if any(option is not None for option in others) or width != GeneratorConfig().half_width:
             raise UsageError(
-                "--texture needs no photographs; leave out --content, --quick, --full and --preset."
+                "--texture learns a canvas from works alone; leave out --content, --quick, --full, --preset, "
+                "--width, --zoom, --rotate and --flip."
             )
         config = _texture_config(config_file, options, set_ or [])
         from functools import partial
