@@ -119,6 +119,10 @@ class Canvas(nn.Module):
 
     def forward(self, noise: Noise, code: Tensor) -> Tensor:
         """Features (N, outputs, H / 4, W / 4) of canvases in the styles of codes (N, code_size or more)."""
+        return F.relu(self.out(self._before_last(noise, code)))[..., 1:-1, 1:-1]
+
+    def _before_last(self, noise: Noise, code: Tensor) -> Tensor:
+        """What the last layer sees."""
         about = torch.cat([code[:, : self.config.code_size].float(), noise.mood], dim=1)
         scales, shifts = self.expansion(about).chunk(2, dim=1)
         sizes = list(self.modulated)
@@ -129,8 +133,7 @@ class Canvas(nn.Module):
         x = torch.cat([_enlarged(x), noise.grain.to(x.dtype)], dim=1)
         x = _painted(self.eighth(x), *next(layers))
         x = torch.cat([_enlarged(x), noise.fine.to(x.dtype)], dim=1)
-        x = _painted(self.quarter(x), *next(layers))
-        return F.relu(self.out(x))[..., 1:-1, 1:-1]
+        return _painted(self.quarter(x), *next(layers))
 
     def _waves(self, noise: Noise, about: Tensor) -> Tensor:
         """Planar waves (N, W, h, w) whose wave numbers come from the style and the mood."""
@@ -145,12 +148,16 @@ class Canvas(nn.Module):
         return torch.sin(2 * torch.pi * turns.remainder(1))
 
     @torch.no_grad()
-    def calibrate(self, mean: Tensor, deviation: Tensor) -> None:
-        """Let features, before the last ReLU, start with these means and deviations per channel (C,)."""
-        nn.init.normal_(self.out.weight, std=(9 * self.config.outputs / 2) ** -0.5)
-        self.out.weight.mul_(deviation[:, None, None, None])
+    def calibrate(self, mean: Tensor, deviation: Tensor, codes: Tensor) -> None:
+        """Let the features of these styles (N, code_size), before the last ReLU, start with such means and
+        deviations per channel (C,), as they come out (Krähenbühl et al., 2016, arXiv:1511.06856)."""
+        random = torch.Generator().manual_seed(0)
+        noise = Noise.together([draw_noise(self.config, 128, 128, random) for _ in codes])
+        found = self.out(self._before_last(noise, codes)).transpose(0, 1).flatten(1)
         assert self.out.bias is not None
-        self.out.bias.copy_(mean)
+        gain = deviation / found.std(1)
+        self.out.weight.mul_(gain[:, None, None, None])
+        self.out.bias.copy_((self.out.bias - found.mean(1)) * gain + mean)
 
 
 def _painted(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:

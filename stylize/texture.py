@@ -20,12 +20,19 @@ from stylize.dataset import centre_crop
 from stylize.discriminator import Discriminator
 from stylize.encoder import StyleStatistics
 from stylize.game import CPU, Game, Player, Terms
+from stylize.invented import InventedPictures
 from stylize.judging import perceptual_distance
 from stylize.library import StyleLibrary
 from stylize.model import Base
-from stylize.perceptual import Features, LossNetwork
+from stylize.perceptual import CompactVGG, Features, LossNetwork
 from stylize.tensors import to_float
-from stylize.training import WeightedTerms, of_neighbours, style_term, varied_spreads
+from stylize.training import (
+    WeightedTerms,
+    of_neighbours,
+    style_term,
+    varied_spreads,
+    varied_statistics,
+)
 from stylize.validation import SAMPLE_SIZE, Row, Validation, style_distance
 
 _SEEDS = 3
@@ -73,6 +80,7 @@ class TextureTrainer(Game):
         painter: TexturePainter,
         base: Base,
         library: StyleLibrary,
+        encoder_network: CompactVGG,
         loss_network: LossNetwork,
         device: torch.device = CPU,
         dtype: torch.dtype = torch.bfloat16,
@@ -96,7 +104,8 @@ class TextureTrainer(Game):
             ),
         }
         self.averages = {"ema": (self.ema, self.painter)}
-        self.spreads = varied_spreads(library.statistics, device)
+        varied = varied_statistics(library, InventedPictures(), encoder_network, loss_network)
+        self.spreads = varied_spreads(varied, device)
         self._ahead = Ahead(self._draw)
 
     @property
@@ -148,7 +157,9 @@ class TextureTrainer(Game):
                 sums[name] = sums.get(name, 0.0) + term.item() / parts
             shown.append((batch, painted.detach(), codes.detach()))
         sums["gradient"] = player.end()
-        return sums | self._discriminator_turn(shown)
+        for _ in range(self.config.discriminator_steps):
+            sums |= self._discriminator_turn(shown)
+        return sums
 
     def _terms(self, batch: TextureBatch, painted: Tensor, codes: Tensor) -> WeightedTerms:
         """The terms of the objective with their weights; terms without weight are left out."""

@@ -63,7 +63,9 @@ class TextureStudio(Workshop):
             code = self.base.encoder(library.mean_vector(range(len(library.vectors)))) if alone else None
         painter = TexturePainter(canvas.requires_grad_(True), code)
         dtype = choose_dtype(plan.dtype, device)
-        self.trainer = TextureTrainer(plan.config, painter, self.base, library, losses_from, device, dtype)
+        self.trainer = TextureTrainer(
+            plan.config, painter, self.base, library, compact, losses_from, device, dtype
+        )
 
     @property
     def game(self) -> TextureTrainer:
@@ -134,5 +136,7 @@ def new_canvas(base: Base, library: StyleLibrary) -> Canvas:
             half = torch.relu(generator.stem_half(generator.unshuffle(rgb - 0.5)))
             seen.append(generator.stem_quarter(half)[0].flatten(1))
     features = torch.cat(seen, dim=1)
-    canvas.calibrate(features.mean(1), features.std(1))
+    with torch.no_grad():
+        codes = base.encoder(library.vectors[:: 1 + len(library.vectors) // 16])
+    canvas.calibrate(features.mean(1), features.std(1), codes)
     return canvas
