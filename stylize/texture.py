@@ -18,21 +18,15 @@ from stylize.canvas import Canvas, Noise, draw_noise
 from stylize.config import DiscriminatorConfig, TextureConfig
 from stylize.dataset import centre_crop
 from stylize.discriminator import Discriminator
-from stylize.encoder import StyleStatistics
+from stylize.encoder import StyleStatistics, describe
 from stylize.game import CPU, Game, Player, Terms
-from stylize.invented import InventedPictures
 from stylize.judging import perceptual_distance
 from stylize.library import StyleLibrary
 from stylize.model import Base
-from stylize.perceptual import CompactVGG, Features, LossNetwork
+from stylize.overlap import groups_of
+from stylize.perceptual import Features, LossNetwork
 from stylize.tensors import to_float
-from stylize.training import (
-    WeightedTerms,
-    of_neighbours,
-    style_term,
-    varied_spreads,
-    varied_statistics,
-)
+from stylize.training import WeightedTerms, of_neighbours, style_term, varied_spreads
 from stylize.validation import SAMPLE_SIZE, Row, Validation, style_distance
 
 _SEEDS = 3
@@ -40,6 +34,7 @@ _SEEDS = 3
 
 _MOST_STYLES = 8
 _ENOUGH_DIVERSITY = 0.7
+_ENOUGH_FOR_SPREAD = 48
 
 
 class TexturePainter(nn.Module):
@@ -59,14 +54,12 @@ class TextureBatch:
     noise: Noise
     works: Tensor
     vectors: Tensor
-    targets: StyleStatistics
     randoms: list[torch.Generator]
 
     def to(self, device: torch.device) -> "TextureBatch":
         """The same on a device, pictures with their channels last."""
         works = self.works.to(device).contiguous(memory_format=torch.channels_last)
-        noise, vectors, targets = self.noise.to(device), self.vectors.to(device), self.targets.to(device)
-        return TextureBatch(noise, works, vectors, targets, self.randoms)
+        return TextureBatch(self.noise.to(device), works, self.vectors.to(device), self.randoms)
 
 
 class TextureTrainer(Game):
@@ -80,7 +73,6 @@ class TextureTrainer(Game):
         painter: TexturePainter,
         base: Base,
         library: StyleLibrary,
-        encoder_network: CompactVGG,
         loss_network: LossNetwork,
         device: torch.device = CPU,
         dtype: torch.dtype = torch.bfloat16,
@@ -104,8 +96,7 @@ class TextureTrainer(Game):
             ),
         }
         self.averages = {"ema": (self.ema, self.painter)}
-        varied = varied_statistics(library, InventedPictures(), encoder_network, loss_network)
-        self.spreads = varied_spreads(varied, device)
+        self.spreads = varied_spreads(self._statistics_of_crops(), device)
         self._ahead = Ahead(self._draw)
 
     @property
@@ -136,8 +127,7 @@ class TextureTrainer(Game):
         side, shape = config.size + BORDER, self.painter.canvas.config
         noise = [draw_noise(shape, side, side, random) for random in randoms]
         vectors = torch.cat([library.mean_vector(draw.works) for draw in draws])
-        targets = StyleStatistics.concatenate([library.target(draw) for draw in draws])
-        return TextureBatch(Noise.together(noise), torch.stack(works), vectors, targets, randoms)
+        return TextureBatch(Noise.together(noise), torch.stack(works), vectors, randoms)
 
     def _take_turns(self) -> Terms:
         player, parts = self.players["painter"], self.config.accumulate
@@ -167,9 +157,26 @@ class TextureTrainer(Game):
         if weights.adversarial:
             terms["adversarial"] = (weights.adversarial, self._adversarial(painted, codes.detach()))
         if weights.style:
-            features = self.loss_network(painted)
-            terms["style"] = (weights.style, style_term(features, batch.targets, self.spreads))
+            targets = self._statistics(batch.works)
+            terms["style"] = (weights.style, style_term(self.loss_network(painted), targets, self.spreads))
         return terms
+
+    @torch.no_grad()
+    def _statistics(self, works: Tensor) -> StyleStatistics:
+        """What crops of works are like. A texture is compared with such, not with whole works: statistics of
+        little vary more, and are lower, than those of much."""
+        return describe(works, {k: v.float() for k, v in self.loss_network(works).items()})
+
+    def _statistics_of_crops(self) -> StyleStatistics:
+        """Those of many crops, which say how far statistics spread."""
+        random, config = torch.Generator().manual_seed(self.config.seed), self.config
+        crops = [
+            self.library.crop(self.library.draw(random), config.size, random)
+            for _ in range(_ENOUGH_FOR_SPREAD)
+        ]
+        with self.autocast():
+            parts = [self._statistics(torch.stack(some).to(self.device)) for some in groups_of(crops, 8)]
+        return StyleStatistics.concatenate(parts)
 
     def _adversarial(self, painted: Tensor, codes: Tensor) -> Tensor:
         """Realism and style score of the textures, mean over scales."""
@@ -240,12 +247,13 @@ class TextureTrainer(Game):
 
     def _row(self, style: str, textures: list[Tensor]) -> Row:
         """Distance to the style, and diversity over seeds as a share of that over the works' crops."""
-        members = self.library.members[style]
-        target = self.library.statistics.mean_of(members)
         found = [self._features(texture) for texture in textures]
         works, random = self.library.groups[style], torch.Generator().manual_seed(0)
         crops = [works.crop(i * len(works) // 4, SAMPLE_SIZE, random)[None] for i in range(4)]
-        real = mean_distance([self._features(crop) for crop in crops])
+        seen = [self._features(crop) for crop in crops]
+        real = mean_distance(seen)
+        described = [describe(crop, features) for crop, features in zip(crops, seen, strict=True)]
+        target = StyleStatistics.concatenate(described).mean_of(range(len(crops)))
         near = sum(style_distance(features, target, self.spreads) for features in found)
         return {"distance": near / len(found), "diversity": mean_distance(found) / max(real, 1e-6)}
 

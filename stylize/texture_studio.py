@@ -52,8 +52,8 @@ class TextureStudio(Workshop):
         compact = load_perceptual(bundled.perceptual_path()).to(device).to(memory_format=torch.channels_last)
         losses_from = LossNetwork(compact, load_vgg(plan.perceptual)).requires_grad_(False).to(device)
         alone = len(groups) == 1
-        with parallel.first_alone():
-            library = StyleLibrary(groups, compact, losses_from, cache, together=alone)
+        with parallel.first_alone():  # only the vectors are wanted, so the small network will do
+            library = StyleLibrary(groups, compact, LossNetwork(compact), cache, together=alone)
         self.base = load_base(bundled.base_path())
         torch.manual_seed(plan.config.seed)
         canvas = (
@@ -63,9 +63,7 @@ class TextureStudio(Workshop):
             code = self.base.encoder(library.mean_vector(range(len(library.vectors)))) if alone else None
         painter = TexturePainter(canvas.requires_grad_(True), code)
         dtype = choose_dtype(plan.dtype, device)
-        self.trainer = TextureTrainer(
-            plan.config, painter, self.base, library, compact, losses_from, device, dtype
-        )
+        self.trainer = TextureTrainer(plan.config, painter, self.base, library, losses_from, device, dtype)
 
     @property
     def game(self) -> TextureTrainer:

@@ -69,13 +69,19 @@ class Trainer(Game):
             ),
         }
         self.averages = {"ema": (self.ema, self.painter)}
-        varied = varied_statistics(library, photos, encoder_network, loss_network)
-        self.spreads = varied_spreads(varied, device)
+        self.spreads = varied_spreads(self._varied_statistics(), device)
         self._ahead = Ahead(self._draw)
 
     @property
     def data(self) -> str:
         return f"{self.library.digest} {self.photos.digest()}"
+
+    def _varied_statistics(self) -> StyleStatistics:
+        """Those of the works; if they are few, of some photographs too: one picture alone has no spread."""
+        missing = max(0, _ENOUGH_FOR_SPREAD - len(self.library.vectors))
+        some = range(0, len(self.photos), max(1, len(self.photos) // max(1, missing)))[:missing]
+        seen = [look_at(self.photos[i], self.encoder_network, self.loss_network)[1] for i in some]
+        return StyleStatistics.concatenate([self.library.statistics, *seen])
 
     # -- one step ---------------------------------------------------------------------------------
 
@@ -250,16 +256,6 @@ def of_neighbours(codes: Tensor) -> Tensor:
 def _without_colour(pictures: Tensor, grey: Tensor) -> Tensor:
     """Pictures (N, 3, H, W) with the luminance for all three channels where `grey` (N,) says so."""
     return torch.where(grey.view(-1, 1, 1, 1), luminance(pictures), pictures)
-
-
-def varied_statistics(
-    library: StyleLibrary, photos: PictureSet, encoder_network: CompactVGG, loss_network: LossNetwork
-) -> StyleStatistics:
-    """Those of the works; if they are few, of some photographs too: one picture alone has no spread."""
-    missing = max(0, _ENOUGH_FOR_SPREAD - len(library.vectors))
-    some = range(0, len(photos), max(1, len(photos) // max(1, missing)))[:missing]
-    seen = [look_at(photos[i], encoder_network, loss_network)[1] for i in some]
-    return StyleStatistics.concatenate([library.statistics, *seen])
 
 
 def varied_spreads(statistics: StyleStatistics, device: torch.device) -> Spreads:

@@ -16,8 +16,9 @@ from stylize.dataset import PictureSet
 from stylize.errors import StylizeError, UsageError, WeightsError
 from stylize.library import StyleLibrary
 from stylize.marking import ALL_BY_MODEL
-from stylize.model import load_base, load_canvas, load_perceptual, load_style, new_base, save_canvas
+from stylize.model import Base, load_base, load_canvas, load_perceptual, load_style, new_base, save_canvas
 from stylize.perceptual import LossNetwork
+from stylize.styles import resolve_style
 from stylize.texture import TexturePainter, TextureTrainer, mean_distance
 from stylize.texturing import TextureStylizer, column_weights
 from stylize.translation import Eyes
@@ -136,8 +137,16 @@ def test_what_is_tileable_has_no_seam() -> None:
     for dim in (1, 2):
         across, inside = seam(one, dim)
         assert across <= inside
-        torn, _ = seam(painter.paint(code, 128, 192, 2), dim)
-        assert torn > 1.5 * across
+
+
+def test_the_shipped_canvas_repeats_itself_only_where_it_is_told_to() -> None:
+    style = resolve_style("van-gogh")
+    painter = TextureStylizer(style.base, load_canvas(bundled.canvas_path())[0], CPU, torch.float32)
+    closed, torn = (painter.paint([style.code], 128, 128, 3, wrap) for wrap in (True, False))
+    for dim in (1, 2):
+        across, inside = seam(closed, dim)
+        assert across <= inside
+        assert seam(torn, dim)[0] > 1.5 * across
 
 
 def test_a_passage_begins_in_one_style_and_ends_in_the_other() -> None:
@@ -293,21 +302,22 @@ def test_a_checkpoint_holds_all_that_the_next_step_needs(tmp_path: Path) -> None
         assert torch.equal(a, b)
 
 
-def trainer(folder: Path, config: TextureConfig) -> TextureTrainer:
+def trainer(folder: Path, config: TextureConfig, base: Base | None = None) -> TextureTrainer:
     torch.manual_seed(0)
     compact = load_perceptual(bundled.perceptual_path())
     network = LossNetwork(compact)
     library = StyleLibrary({"w": PictureSet(sorted(folder.iterdir()))}, compact, network, together=True)
-    base = new_base(TINY)
-    painter = TexturePainter(Canvas(SMALL), torch.randn(1, 16))
-    return TextureTrainer(config, painter, base, library, compact, network, CPU, torch.float32)
+    shape = SMALL if base is None else CanvasConfig()
+    base = base or new_base(TINY)
+    painter = TexturePainter(Canvas(shape), torch.zeros(1, shape.code_size))
+    return TextureTrainer(config, painter, base, library, network, CPU, torch.float32)
 
 
 def test_the_style_loss_falls(tmp_path: Path) -> None:
     config = TextureConfig(steps=40, batch=2, size=64, weights=TextureWeights(adversarial=0.0))
-    run = trainer(works(tmp_path / "w"), config)
+    run = trainer(works(tmp_path / "w"), config, load_base(bundled.base_path()))
     losses = [run.step()["style"] for _ in range(25)]
-    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
 
 def test_diversity_sees_a_collapse() -> None:
