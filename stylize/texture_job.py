@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stylize import bundled
-from stylize.canvas import Canvas
-from stylize.devices import choose_device, choose_dtype
-from stylize.errors import UsageError
+from stylize.canvas import CELL, Canvas
+from stylize.devices import choose_device, choose_dtype, out_of_memory
+from stylize.errors import StylizeError, UsageError, WeightsError
 from stylize.images import write_picture
 from stylize.marking import ALL_BY_MODEL, xmp_packet
 from stylize.model import load_canvas
@@ -42,11 +42,16 @@ def carry_out(job: TextureJob, on_share: OnShare) -> None:
     check_size(job.height, job.width, job.tileable, job.morph, device)
     styles = [resolve_blend(names, offline=job.offline) for names in _parts(job)]
     painter = TextureStylizer(styles[0].base, canvas_of(styles), device, choose_dtype(job.dtype, device))
+    codes = [style.code for style in styles]
     cards = [card for style in styles for card in style.cards]
     for number, output in enumerate(job.outputs):
-        rgb = painter.paint(
-            [style.code for style in styles], job.height, job.width, job.seed + number, job.tileable, on_share
-        )
+        try:
+            rgb = painter.paint(codes, job.height, job.width, job.seed + number, job.tileable, on_share)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            smaller = f"{job.width // 32 * CELL}x{job.height // 32 * CELL}"
+            raise StylizeError(f"The memory does not suffice for this size; try --size {smaller}.") from error
         picture = Picture(rgb, xmp=xmp_packet(cards, source_type=ALL_BY_MODEL))
         write_picture(picture, output, FORMATS[output.suffix.lower().lstrip(".")], job.quality)
 
@@ -66,6 +71,9 @@ def canvas_of(styles: Sequence[ResolvedStyle]) -> Canvas:
         raise UsageError("These styles were made for different bases and cannot be used together.")
     own = next((style.canvas for style in styles if style.canvas is not None), None)
     if own is not None:
+        shape, needed = own.config, base.generator.config
+        if (shape.outputs, shape.code_size) != (needed.quarter_width, needed.code_size):
+            raise WeightsError("The canvas of this style does not fit its base; fetch the style again.")
         return own
     canvas, identity = load_canvas(bundled.canvas_path())
     if identity != base.identity:

@@ -88,28 +88,29 @@ class TextureStudio(Workshop):
         return {"run": run, "texture": plan.config, "canvas": self.trainer.painter.canvas.config}
 
     def write(self, validation: Validation | None) -> list[Path]:
-        """A style with its canvas; or for several styles the canvas alone, since the base knows any style."""
-        canvas, library = self.trainer.ema.canvas, self.trainer.library
-        if self.trainer.ema.code is None:
-            path = self.plan.folder / "canvas.safetensors"
-            save_canvas(path, canvas, self.base.identity)
-            return [path]
-        path = self.plan.folder / "styles" / f"{self.plan.name}.safetensors"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        moments = library.mean_vector(range(len(library.vectors)))
-        code, card = self.trainer.ema.code, self._card(validation)
-        save_style(path, Style(code, card, self.base.identity, moments=moments, canvas=canvas))
-        return [path]
+        """A style with the canvas for each group; for several also the canvas alone, for any style."""
+        ema, folder = self.trainer.ema, self.plan.folder
+        written = [folder / "styles" / f"{name}.safetensors" for name in self.counts()]
+        (folder / "styles").mkdir(parents=True, exist_ok=True)
+        for path, members in zip(written, self.trainer.library.members.values(), strict=True):
+            moments = self.trainer.library.mean_vector(members)
+            code = self.trainer.codes(ema, moments.to(self.trainer.device))
+            card = self._card(path.stem, validation)
+            save_style(path, Style(code, card, self.base.identity, moments=moments, canvas=ema.canvas))
+        if len(written) == 1:
+            return written
+        save_canvas(folder / "canvas.safetensors", ema.canvas, self.base.identity)
+        return [folder / "canvas.safetensors", *written]
 
-    def _card(self, validation: Validation | None) -> StyleCard:
+    def _card(self, name: str, validation: Validation | None) -> StyleCard:
         """The card that was given, with what the run knows of itself where it is silent."""
-        ((name, count),) = self.counts().items()
         config = self.plan.config
         weights = ", ".join(f"{key} {value:g}" for key, value in asdict(config.weights).items() if value)
-        row = validation.table[name] if validation else {}
+        row = validation.table.get(name, {}) if validation else {}
+        learnt = "canvas" if self.trainer.ema.code is None else "canvas and code"
         known = {
-            "works": f"{name}: {count} works",
-            "training": f"Textures: canvas and code, {self.trainer.steps_done} steps of {config.batch} crops "
+            "works": f"{name}: {self.counts()[name]} works",
+            "training": f"Textures: {learnt}, {self.trainer.steps_done} steps of {config.batch} crops "
             f"of {config.size} pixels; weights of the losses: {weights}.",
             "metrics": ", ".join(f"{column} {value:.2f}" for column, value in row.items()),
         }
@@ -117,7 +118,7 @@ class TextureStudio(Workshop):
         return replace(card, **{key: text for key, text in known.items() if not getattr(card, key)})
 
     def to_install(self, written: Sequence[Path]) -> list[Path]:
-        return [path for path in written if path.parent.name == "styles"]
+        return list(written) if len(written) == 1 else []
 
 
 def new_canvas(base: Base, library: StyleLibrary) -> Canvas:

@@ -25,8 +25,8 @@ KEYS = 4
 """Codes in which a passage from one style to the next is painted, after the first."""
 
 _HEAD_HALO = 8
-_BYTES_PER_PIXEL = {1: 110, 2: 125}
-"""Memory for a pixel of the whole picture, in fp32: one style, and a passage; with some to spare."""
+_BYTES_PER_PIXEL, _MORE_FOR_A_PASSAGE = 110, 15
+"""Memory for a pixel of the whole picture, in fp32, with some to spare."""
 
 OnShare = Callable[[float], None]
 """Is told how much more of a picture is done, as a share of it."""
@@ -60,6 +60,16 @@ class TextureStylizer:
         UsageError for a tileable size that is no multiple of `CELL`, StylizeError for one beyond the memory.
         """
         check_size(height, width, tileable, len(codes) > 1, self.device)
+        try:
+            return self._paint(codes, height, width, seed, tileable, on_share)
+        except FloatingPointError:  # only the range of fp16 is small enough to leave
+            precise = TextureStylizer(self.base, self.canvas, self.device, torch.float32, self.tile)
+            return precise.paint(codes, height, width, seed, tileable)
+
+    def _paint(
+        self, codes: Sequence[Tensor], height: int, width: int, seed: int, tileable: bool, on_share: OnShare
+    ) -> Tensor:
+        """The same, in this precision. FloatingPointError where numbers overflow."""
         if len(codes) == 1:
             result = torch.empty(height, width, 3, dtype=torch.uint8).permute(2, 0, 1)
             for tile, rgb in self._tiles(codes[0], height, width, seed, tileable):
@@ -114,6 +124,8 @@ class TextureStylizer:
             around = tile.grown(_HEAD_HALO)
             frame = Tile(-margin, high + margin, -margin, wide + margin)
             raw = network.run_head(around.of(body, within=frame, scale=4))
+            if self.dtype == torch.float16 and not torch.isfinite(raw).all():
+                raise FloatingPointError
             yield tile, torch.sigmoid(tile.of(raw, within=around).float())[0].cpu()
 
     def _margin(self, tileable: bool) -> int:
@@ -133,7 +145,7 @@ def check_size(height: int, width: int, tileable: bool, passage: bool, device: t
     if tileable and (height % CELL or width % CELL):
         near = "x".join(str(max(1, round(side / CELL)) * CELL) for side in (width, height))
         raise UsageError(f"The sides of a tileable texture are multiples of {CELL}; try --size {near}.")
-    per_pixel, free = _BYTES_PER_PIXEL[1 + passage], free_memory(device)
+    per_pixel, free = _BYTES_PER_PIXEL + _MORE_FOR_A_PASSAGE * passage, free_memory(device)
     if height * width * per_pixel > free:
         share = (free * 0.9 / (height * width * per_pixel)) ** 0.5
         fitting = "x".join(str(max(CELL, int(side * share) // CELL * CELL)) for side in (width, height))

@@ -187,9 +187,9 @@ def train(
             rhythm=Rhythm(every, every * 5 / 3), changed=changed, works=works, config=config,
             from_scratch=from_scratch, perceptual=perceptual, cards=cards,
         )  # fmt: skip
-        _learn(plan, partial(texture_studio.TextureStudio, plan), config, dry_run, as_json, quiet)
-        if not quiet and not dry_run:
-            talk.print(f"Paint with: stylize texture --style {name} --size 1024 -o out.png", markup=False)
+        written = _learn(plan, partial(texture_studio.TextureStudio, plan), config, dry_run, as_json, quiet)
+        if not quiet and written:
+            _say_how("stylize texture -o out.png", name, plan.folder, written)
         return
     if preset == "quick":
         quick, preset = True, None
@@ -215,9 +215,7 @@ def train(
     )  # fmt: skip
     written = _learn(plan, partial(studio.Studio, plan), config, dry_run, as_json, quiet)
     if not quiet and written:
-        several = [path for path in written if path.parent.name == "styles"]
-        talk.print(f"Paint with: stylize apply photo.jpg --style {name if len(several) == 2 else several[0]}")
-        talk.print(f"Look at {plan.folder / 'sheet.png'} and {plan.folder / 'report.html'}.", markup=False)
+        _say_how("stylize apply photo.jpg", name, plan.folder, written)
 
 
 def _learn(
@@ -236,6 +234,13 @@ def _learn(
         talk.print(f"Stopped; run the same command again to go on. The run is in {errand.folder}.")
         raise typer.Exit(ExitCode.INTERRUPTED)
     return written
+
+
+def _say_how(command: str, name: str, folder: Path, written: list[Path]) -> None:
+    """What to do with the styles that were written; the copy of a single one is found by its name."""
+    several = [path for path in written if path.parent.name == "styles"]
+    talk.print(f"Paint with: {command} --style {name if len(several) == 2 else several[0]}", markup=False)
+    talk.print(f"Look at {folder / 'sheet.png'} and {folder / 'report.html'}.", markup=False)
 
 
 def _texture_config(file: Path | None, options: dict[str, Any], texts: list[str]) -> TextureConfig:
