@@ -90,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="holds style/NAME and content")
     parser.add_argument("--canvas", type=Path, default=bundled.canvas_path())
-    parser.add_argument("--count", type=int, default=12, help="textures, crops and photographs of each style")
+    parser.add_argument("--count", type=int, default=8, help="textures, crops and photographs of each style")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/textures.png"), help="textures, and a crop each"
     )
