@@ -31,6 +31,11 @@ def perceptual_path() -> Path:
     return weights_folder() / "perceptual.safetensors"
 
 
+def canvas_path() -> Path:
+    """The canvas that textures are painted on."""
+    return weights_folder() / "texture.safetensors"
+
+
 def sample_picture() -> Path:
     """A photograph to show styles on."""
     for path in (weights_folder() / "sample.jpg", PACKAGE.parent / "examples" / "temple.jpg"):

@@ -36,6 +36,31 @@ class GeneratorConfig:
 
 
 @dataclass(frozen=True)
+class CanvasConfig:
+    """Shape of the canvas, which turns noise into features for the generator's body."""
+
+    width: int = 96
+    """Channels at 1/16 and 1/8 of the picture's size."""
+    outputs: int = 64
+    """Channels at 1/4: the generator's `quarter_width`."""
+    code_size: int = 128
+    cells: int = 16
+    """Planes of white noise at 1/16."""
+    grain: int = 4
+    """Planes of white noise at 1/8, and at 1/4."""
+    waves: int = 4
+    """Planar waves at 1/16."""
+    moods: int = 8
+    """Random numbers that a picture has as a whole."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if type(value) is not int or not 1 <= value <= 1024:
+                raise WeightsError(f"Canvas setting {field.name} = {repr(value)[:40]} is not in 1..1024.")
+
+
+@dataclass(frozen=True)
 class DiscriminatorConfig:
     """Shape of the discriminator: width of its first layer, and of the style code it judges by."""
 
@@ -139,6 +164,29 @@ class CycleConfig(GameConfig):
     def __post_init__(self) -> None:
         if self.generators not in (1, 2):
             raise WeightsError(f"There are one or two generators, not {self.generators}.")
+
+
+@dataclass(frozen=True)
+class TextureWeights:
+    """The lambdas of the objective of a canvas; see `stylize.losses` for each term."""
+
+    adversarial: float = 1.0
+    style: float = 2.0
+    """Of the moments and Gram matrices of the works."""
+
+
+@dataclass(frozen=True)
+class TextureConfig(GameConfig):
+    """Everything that decides what `stylize train --texture` computes."""
+
+    steps: int = 600
+    batch: int = 4
+    size: int = 128
+    generator_rate: float = 2e-3
+    discriminator_rate: float = 6e-4
+    ema: float = 0.99
+    adversarial_form: AdversarialForm = "bce"
+    weights: TextureWeights = TextureWeights()
 
 
 QUICK = TrainConfig(

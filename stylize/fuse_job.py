@@ -17,6 +17,7 @@ from stylize.generator import mix_codes
 from stylize.images import read_mask, read_picture, resize_picture, write_picture
 from stylize.jobs import Job
 from stylize.looks import Look
+from stylize.marking import COMPOSITE
 from stylize.model import load_base
 from stylize.painting import Painter, PaintSettings, make_folder, marked
 from stylize.picture import Picture
@@ -144,7 +145,7 @@ def _fused(job: FuseJob, picture: Picture, sources: Sequence[Source], style: Res
     if job.mode == "pyramid":
         picture = replace(picture, rgb=fuse_pyramids(sources, job.settings.tile or 0))
         if job.stays_photograph:
-            return marked(picture, cards, job.settings.metadata, by_model=False)
+            return marked(picture, cards, job.settings.metadata, COMPOSITE)
     if style is None:
         base = load_base(bundled.base_path())
         code = _own_code(sources, lambda rgb: encode_style(base, perceptual_network(), rgb))

@@ -1,10 +1,11 @@
 """What `stylize apply` is going to do: which picture goes where, decided before any work starts."""
 
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stylize.errors import UsageError
@@ -18,6 +19,18 @@ class Job:
     source: Path
     target: Path
     style: str = ""
+    variant: int = 0
+    """Which of several results of one picture, from 1; 0 where there is one."""
+
+    def variants(self, count: int) -> "list[Job]":
+        """One job for each of `count` results, photo.STYLE-1.jpg and so on; with 0 this one alone."""
+        if not count:
+            return [self]
+        names = [f"{self.target.stem}-{number}{self.target.suffix}" for number in range(1, count + 1)]
+        return [
+            replace(self, target=self.target.with_name(name), variant=number)
+            for number, name in enumerate(names, start=1)
+        ]
 
     @property
     def suffix(self) -> str:
@@ -78,6 +91,8 @@ class Naming:
     explain: bool = False
     keep: tuple[Path, ...] = ()
     """Files that no result may replace, beside the inputs: masks, works that give a style."""
+    variants: int = 0
+    """So many varied results of each picture; 0: one, as it is."""
 
 
 def plan_jobs(
@@ -102,6 +117,7 @@ def plan_jobs(
             _add_folder(place, naming, jobs, refused)
         else:
             jobs.append(Job(place, _target_of_listed(place, naming), naming.style))
+    jobs = [variant for job in jobs for variant in job.variants(naming.variants)]
     impossible = dict(_impossible(jobs, naming))
     if strict and impossible:
         raise UsageError(next(iter(impossible.values())))
@@ -116,8 +132,8 @@ def _add_folder(place: Path, naming: Naming, jobs: list[Job], refused: list[Refu
     refused += [Refused(path, why) for path, why in left]
     if naming.output is None:
         # Earlier paintings that lie beside their photographs are not photographs.
-        results = (f".{naming.style}", f".{naming.style}.explained")
-        photos = [p for p in pictures if not p.stem.endswith(results)]
+        result = re.compile(rf"\.{re.escape(naming.style)}(-\d+)?(\.explained)?$")
+        photos = [p for p in pictures if not result.search(p.stem)]
         jobs += [Job(p, _beside(p, naming), naming.style) for p in photos]
     else:
         jobs += [Job(p, _inside(naming.output, p.relative_to(place), naming), naming.style) for p in pictures]

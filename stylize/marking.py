@@ -17,6 +17,10 @@ Metadata = Literal["all", "public", "none"]
 """Keep everything, everything but location and serial numbers, or nothing; the first two add the mark."""
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+"""Of a picture that was painted from another."""
+
+ALL_BY_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+"""Of a picture that a model made from nothing."""
 
 COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/composite"
 """Put together from pictures, whatever they are, without a model."""
@@ -47,16 +51,17 @@ _PRIVATE = {
 }
 
 
-def xmp_packet(cards: Sequence[StyleCard], original: bytes = b"", by_model: bool = True) -> bytes:
+def xmp_packet(cards: Sequence[StyleCard], original: bytes = b"", source_type: str = SOURCE_TYPE) -> bytes:
     """XMP that marks a result and credits its styles, added to the original's if that can be read.
 
-    `by_model` says whether a trained model took part; without one, the cards name pictures put together.
+    `source_type` says how it was made; for a `COMPOSITE` the cards name the pictures put together.
     """
+    by_model = source_type != COMPOSITE
     root, rdf = _parsed(original)
     system = {f"{{{_IPTC}}}AISystemUsed": "stylize", f"{{{_IPTC}}}AISystemVersionUsed": __version__}
     together = f"Fused by stylize from {' and '.join(card.name for card in cards)}"
     values = {
-        f"{{{_IPTC}}}DigitalSourceType": SOURCE_TYPE if by_model else COMPOSITE,
+        f"{{{_IPTC}}}DigitalSourceType": source_type,
         f"{{{_NAMESPACES['photoshop']}}}Credit": credit(cards) if by_model else together,
         f"{{{_NAMESPACES['xmp']}}}CreatorTool": f"stylize {__version__}",
         **(system if by_model else {}),

@@ -1,9 +1,10 @@
 """Weight files: safetensors that carry their configuration, checked before any memory is taken.
 
-Three kinds, told apart by the `kind` in their metadata:
+Four kinds, told apart by the `kind` in their metadata:
 
 * base - a generator and its style encoder;
 * style - a style code and its card; either for a named base, or with networks of its own;
+* canvas - what a named base paints textures on;
 * perceptual - the compact perceptual network.
 """
 
@@ -18,8 +19,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from stylize.canvas import Canvas
 from stylize.cards import StyleCard
-from stylize.config import GeneratorConfig, from_json, to_json
+from stylize.config import CanvasConfig, GeneratorConfig, from_json, to_json
 from stylize.encoder import StyleEncoder, moments_size
 from stylize.errors import WeightsError
 from stylize.files import atomic_path
@@ -30,6 +32,7 @@ from stylize.trust import read_header
 FORMAT_VERSION = "1"
 
 _WAY_BACK = "reverse.generator"
+_CANVAS = "canvas"
 
 LARGEST_VGG19 = 1 << 30
 """Bytes; all of VGG19 with its classifier takes 575 MB."""
@@ -59,6 +62,8 @@ class Style:
     moments: Tensor | None = None
     reverse: "Style | None" = None
     """The way back, for a style that translates both ways; it carries networks, perhaps the same."""
+    canvas: Canvas | None = None
+    """What its textures are painted on, if it learnt that."""
 
 
 def new_base(config: GeneratorConfig) -> Base:
@@ -92,6 +97,9 @@ def save_style(path: Path, style: Style) -> None:
         metadata["generator"] = to_json(style.base.generator.config)
     if style.reverse is not None:
         tensors |= _reverse_tensors(style.reverse, style.base)
+    if style.canvas is not None:
+        tensors |= _halves(style.canvas, _CANVAS)
+        metadata["canvas"] = to_json(style.canvas.config)
     _save(path, "style", tensors, {**metadata, "identity": style.base_identity})
 
 
@@ -99,17 +107,32 @@ def load_style(path: Path) -> Style:
     """Read a style. Raises WeightsError for anything that is not one."""
     with _Checked(path, "style") as file:
         own = {"code", "moments", "reverse.code"}
+        of_canvas = {name for name in file.claims if name.startswith(f"{_CANVAS}.")}
         has_networks = "generator" in file.metadata
-        base, back = file.bases(extra=own) if has_networks else (None, None)
+        base, back = file.bases(extra=own | of_canvas) if has_networks else (None, None)
         if base is None:
-            file.expect_networks({}, own)
+            file.expect_networks({}, own | of_canvas)
         code = file.code("code", base)
         has_moments = "moments" in file.claims
         moments = file.tensor("moments", (1, moments_size())).float() if has_moments else None
         style = Style(code, file.card(), file.metadata.get("identity", ""), base, moments)
         if "reverse.code" in file.claims and back is not None:
             style.reverse = Style(file.code("reverse.code", back), style.card, back.identity, back)
+        if of_canvas:
+            style.canvas = file.canvas(_CANVAS, set(file.claims) - of_canvas)
         return style
+
+
+def save_canvas(path: Path, canvas: Canvas, base_identity: str) -> None:
+    """Write a canvas in fp16, with the name of the base that paints on it."""
+    metadata = {"canvas": to_json(canvas.config), "identity": base_identity}
+    _save(path, "canvas", _halves(canvas), metadata)
+
+
+def load_canvas(path: Path) -> tuple[Canvas, str]:
+    """Read a canvas, and the identity of its base. Raises WeightsError for anything that is not one."""
+    with _Checked(path, "canvas") as file:
+        return file.canvas("", set()), file.metadata.get("identity", "")
 
 
 def fits(code: Tensor, generator: Generator) -> bool:
@@ -177,9 +200,14 @@ def _reverse_tensors(reverse: Style, base: Base | None) -> dict[str, Tensor]:
     """The code of the way back, and its generator if it has one of its own."""
     tensors = {"reverse.code": reverse.code.detach().cpu().float().reshape(1, -1)}
     if reverse.base is not None and (base is None or reverse.base.generator is not base.generator):
-        for name, tensor in reverse.base.generator.state_dict().items():
-            tensors[f"{_WAY_BACK}.{name}"] = tensor.detach().cpu().half().contiguous()
+        tensors |= _halves(reverse.base.generator, _WAY_BACK)
     return tensors
+
+
+def _halves(network: nn.Module, prefix: str = "") -> dict[str, Tensor]:
+    """A network's tensors in fp16, by their names in a file."""
+    named = _full_names({prefix: network}).items()
+    return {name: tensor.detach().cpu().half().contiguous() for name, tensor in named}
 
 
 def _identity(tensors: Mapping[str, Tensor]) -> str:
@@ -286,6 +314,19 @@ class _Checked:
         for network in (base.generator, base.encoder, back.generator):
             network.requires_grad_(False).eval()
         return base, back
+
+    def canvas(self, prefix: str, others: Set[str]) -> Canvas:
+        """The canvas that the file's configuration describes; `others` are tensors that are not its own."""
+        try:
+            config = from_json(CanvasConfig, self.metadata.get("canvas", ""))
+        except WeightsError as error:
+            raise self.fault(str(error).rstrip(".")) from error
+        with torch.device("meta"):
+            sketch = Canvas(config)
+        self.expect_networks({prefix: sketch}, others)
+        canvas = Canvas(config)
+        self.fill({prefix: canvas})
+        return canvas.requires_grad_(False).eval()
 
     def code(self, name: str, base: Base | None) -> Tensor:
         """A style code that fits the base, if that is known."""

@@ -23,10 +23,11 @@ from stylize.devices import choose_device, choose_dtype
 from stylize.errors import PictureError, sentence_of
 from stylize.explaining import explain
 from stylize.files import Claims
+from stylize.generator import mix_codes
 from stylize.images import read_picture, read_rgb, resize_picture, write_picture
 from stylize.jobs import Job, record
 from stylize.looks import Look
-from stylize.marking import Metadata, clip_tags, without_private, xmp_packet
+from stylize.marking import SOURCE_TYPE, Metadata, clip_tags, without_private, xmp_packet
 from stylize.mixing import keep_colour, masked, with_palette
 from stylize.overlap import ahead, groups_of, usual_workers, workers
 from stylize.picture import Picture
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from stylize.filming import Order
 
 Status = Literal["done", "skipped", "failed"]
+
+_VARIED = 0.4
+"""Noise in the code of varied results, in standard deviations of the code's numbers."""
 
 _BATCH_ON_ACCELERATOR = 8
 _BATCHES_SORTED = 4
@@ -64,6 +68,8 @@ class PaintSettings:
     batch: int | None = None
     workers: int | None = None
     metadata: Metadata = "all"
+    seed: int = 0
+    """Of the chance in varied results."""
     keep_grey: bool = False
     """Write the paintings of grey photographs in grey."""
     explain: bool = False
@@ -236,7 +242,7 @@ class Painter:
         sizes: dict[tuple[Frame, torch.dtype, int | None], list[int]] = {}
         for index, task in enumerate(tasks):
             if (picture := task.picture) is not None:
-                alone = None if picture.motion is None else index
+                alone = None if picture.motion is None and not task.job.variant else index
                 kind = self.stylizer.frame([picture.rgb]), picture.rgb.dtype, alone
                 sizes.setdefault(kind, []).append(index)
         result = [self._paint_clip(task, tell) if task.is_clip else task for task in tasks]
@@ -248,6 +254,9 @@ class Painter:
 
     def _paint_batch(self, tasks: Sequence[_Task]) -> list[_Task]:
         started = time.monotonic()
+        if tasks[0].job.variant:
+            size = self.look.style.base.generator.config.code_size
+            self.code = varied(self.look.style.code, size, tasks[0].job, self.settings.seed)
         pictures = [task.picture for task in tasks if task.picture is not None]
         plain = self.settings.strength == 1 and self.look.is_plain and pictures[0].motion is None
         try:
@@ -362,6 +371,15 @@ class Painter:
             )
 
 
+def varied(code: Tensor, size: int, job: Job, seed: int) -> Tensor:
+    """A style code (1, size or more) with noise, in its first `size` numbers, that depends on the seed, the
+    picture's name and which of its results this is."""
+    name = hashlib.sha256(f"{seed} {job.variant} {job.source.name}".encode(errors="surrogateescape"))
+    random = torch.Generator().manual_seed(int.from_bytes(name.digest()[:7]))
+    noise = _VARIED * code[:, :size].std() * torch.randn(1, size, generator=random)
+    return mix_codes([code, noise], [1, 1])
+
+
 def _failed(task: _Task, started: float, fault: Exception, file: Path) -> _Task:
     if debugging():
         traceback.print_exception(fault)
@@ -372,6 +390,8 @@ def _check_clip(job: Job, settings: PaintSettings) -> None:
     """Raises PictureError if a clip cannot be painted here, or not like this."""
     if settings.explain:
         raise PictureError(f"{job.source} is a clip, and --explain is for pictures; leave it out.")
+    if job.variant:
+        raise PictureError(f"{job.source} is a clip, and --augment is for pictures; leave it out.")
     try:
         import stylize.filming  # noqa: F401 - needs libraries that only clips need
     except ImportError as error:
@@ -382,14 +402,16 @@ def _check_clip(job: Job, settings: PaintSettings) -> None:
         ) from error
 
 
-def marked(result: Picture, cards: Sequence[StyleCard], wanted: Metadata, by_model: bool = True) -> Picture:
+def marked(
+    result: Picture, cards: Sequence[StyleCard], wanted: Metadata, source_type: str = SOURCE_TYPE
+) -> Picture:
     """A result with as much of its metadata as is wanted, and a mark that says how it was made."""
     if wanted == "none":
         return replace(result, exif=b"", xmp=b"", texts={})
     if wanted == "public":
-        xmp = xmp_packet(cards, by_model=by_model)
+        xmp = xmp_packet(cards, source_type=source_type)
         return replace(result, exif=without_private(result.exif), xmp=xmp, texts={})
-    return replace(result, xmp=xmp_packet(cards, result.xmp, by_model))
+    return replace(result, xmp=xmp_packet(cards, result.xmp, source_type))
 
 
 def for_format(picture: Picture, format_name: str) -> Picture:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from stylize import bundled, hub
+from stylize.canvas import Canvas
 from stylize.cards import StyleCard
 from stylize.encoder import REFERENCE_SIDE
 from stylize.errors import PictureError, UsageError, WeightsError
@@ -35,6 +36,8 @@ class ResolvedStyle:
     code: Tensor
     base: Base
     cards: tuple[StyleCard, ...] = ()
+    canvas: Canvas | None = None
+    """What its textures are painted on, if it brings that along."""
 
 
 @cache
@@ -58,7 +61,8 @@ def resolve_blend(references: Sequence[str], reverse: bool = False, offline: boo
         if style.base.identity != first.identity:
             raise UsageError(f"{names[0]} and {name} were made for different bases and cannot be mixed.")
     code = mix_codes([style.code for style in styles], [weight / total for weight in weights])
-    return ResolvedStyle(code, first, tuple(card for style in styles for card in style.cards))
+    canvas = next((style.canvas for style in styles if style.canvas is not None), None)
+    return ResolvedStyle(code, first, tuple(card for style in styles for card in style.cards), canvas)
 
 
 def resolve_style(reference: str, reverse: bool = False, offline: bool = False) -> ResolvedStyle:
@@ -74,7 +78,7 @@ def resolve_style(reference: str, reverse: bool = False, offline: bool = False) 
         if reverse and style.reverse is None:
             raise _no_way_back(reference)
         style = style.reverse if reverse and style.reverse else style
-        return ResolvedStyle(style.code, style.base or base_of(style, path), (style.card,))
+        return ResolvedStyle(style.code, style.base or base_of(style, path), (style.card,), style.canvas)
     if reverse:
         raise _no_way_back(reference)
     base = load_base(bundled.base_path())

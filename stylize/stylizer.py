@@ -94,12 +94,8 @@ class Stylizer:
         """The side of the tiles for a batch; 0 for none."""
         if self.tile is not None:
             return self.tile
-        bytes_per_pixel = _BYTES_PER_PIXEL * len(pictures) * self._precision(pictures).itemsize / 2
-        affordable = int((free_memory(self.device) / 4 / bytes_per_pixel) ** 0.5)
-        largest = LARGEST_TILE[self.device.type]
-        if self.frame(pictures).is_beyond_the_limit:
-            largest = max(largest, 2048)  # the halo is broad then
-        return max(SMALLEST_TILE, min(affordable, largest))
+        least = 2048 if self.frame(pictures).is_beyond_the_limit else 0  # the halo is broad then
+        return affordable_side(self.device, self._precision(pictures), len(pictures), least)
 
     def look_over(self, pictures: Sequence[Tensor], code: Tensor) -> Recording:
         """What pictures of one size say, as a whole, to a network that paints in this style.
@@ -179,6 +175,13 @@ def _smaller(side: int, picture: Tensor) -> int:
     if smaller < SMALLEST_TILE:
         raise MemoryError("not even the smallest tile fits")
     return smaller
+
+
+def affordable_side(device: torch.device, dtype: torch.dtype, count: int = 1, least: int = 0) -> int:
+    """The side of the tiles for `count` pictures: what a quarter of the free memory holds, but no more than
+    gains speed, or than `least`."""
+    affordable = int((free_memory(device) / 4 / (_BYTES_PER_PIXEL * count * dtype.itemsize / 2)) ** 0.5)
+    return max(SMALLEST_TILE, min(affordable, max(LARGEST_TILE[device.type], least)))
 
 
 def encode_style(base: Base, perceptual: CompactVGG, picture: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from stylize.cli.bench import bench
 from stylize.cli.evaluate import evaluate
 from stylize.cli.fuse import fuse
 from stylize.cli.optimize import optimize
+from stylize.cli.texture import texture
 from stylize.cli.train import train
 from stylize.console import debugging, say
 from stylize.errors import ExitCode, row_of, sentence_of
@@ -32,6 +33,7 @@ app.command("stylize", hidden=True, help="The same as apply.")(apply)
 app.command()(train)
 app.command()(optimize)
 app.command()(fuse)
+app.command()(texture)
 app.add_typer(cycle.app)
 app.add_typer(styles.app)
 app.command("eval")(evaluate)

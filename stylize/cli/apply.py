@@ -93,6 +93,11 @@ def apply(
         int | None,
         typer.Option(min=1, max=20000, help="Longer side of the result in pixels. Default: as the input."),
     ] = None,
+    augment: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, metavar="N", help="N varied results of each picture, to enlarge data."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Start of the chance in --augment.")] = 0,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     format: Annotated[
@@ -167,7 +172,7 @@ def apply(
         "skip_existing": skip_existing or resume or (watch and not force), "resume": resume, "tile": tile,
         "batch": batch_size, "workers": workers,
         "metadata": "none" if no_metadata else "public" if strip_private else "all",
-        "keep_grey": keep_grey or keep_gray, "explain": explain, "proofs": report is not None,
+        "keep_grey": keep_grey or keep_gray, "explain": explain, "proofs": report is not None, "seed": seed,
     }  # fmt: skip
 
     def painter() -> "Painter":
@@ -188,7 +193,7 @@ def apply(
         return Painter(look, device, dtype, PaintSettings(**settings_of))
 
     if STREAM in inputs or output == STREAM:
-        if len(inputs) > 1 or files_from or watch or report or explain:
+        if len(inputs) > 1 or files_from or watch or report or explain or augment:
             raise UsageError("With - there is one picture and nothing beside it; give only that one input.")
         if is_clip(inputs[0]):
             raise UsageError("A clip does not go through a pipe; name a file with -o.")
@@ -197,7 +202,8 @@ def apply(
     read = [palette_from, strokes_from, outside, mask, files_from, *(bundled.weighted(s)[0] for s in style)]
     if format and any(is_clip(place) for place in inputs):
         raise UsageError("--format is for pictures; name the clip that you want with -o.")
-    naming = Naming(output, name, format, recursive, explain, keep=tuple(Path(r) for r in read if r))
+    keep = tuple(Path(r) for r in read if r)
+    naming = Naming(output, name, format, recursive, explain, keep, variants=augment or 0)
     listed = read_list(_bytes_of(files_from)) if files_from else []
     jobs, refused = ([], []) if watch and not dry_run else plan_jobs(inputs, naming, listed)
     if dry_run:

@@ -2,16 +2,19 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stylize import settings
 from stylize.cli.live import LiveView, print_forecast, tell
 from stylize.cli.options import DeviceOption, DtypeOption, QuietOption
-from stylize.config import QUICK, AdversarialForm, GeneratorConfig, TrainConfig
+from stylize.config import QUICK, AdversarialForm, GameConfig, GeneratorConfig, TextureConfig, TrainConfig
 from stylize.console import talk
 from stylize.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from stylize.workshop import Errand, Open
 
 _FULL = TrainConfig()
 _MOST_WORKS_QUICK = 20
@@ -41,6 +44,10 @@ def train(
             f"Default: quick for up to {_MOST_WORKS_QUICK} works.",
         ),
     ] = None,
+    texture: Annotated[
+        bool,
+        typer.Option("--texture", help="Learn textures, for stylize texture: no photographs are needed."),
+    ] = False,
     preset: Annotated[
         str | None,
         typer.Option(help=f"Weights that suit a kind of work: {', '.join(settings.PRESETS)}; or quick."),
@@ -156,6 +163,34 @@ def train(
 
     [bold]Example:[/bold] stylize train grandma/ --content photos/ --name grandma
     """
+    options = {
+        "steps": steps, "batch": batch_size, "accumulate": accumulate, "size": size, "zoom": zoom,
+        "rotate": rotate, "flip": flip, "generator_rate": rate, "adversarial_form": form, "seed": seed,
+        "adversarial": adversarial, "content": content_weight, "style": style, "tv": tv, "cycle": cycle,
+        "identity": identity, "tone": tone, "edge": edge,
+    }  # fmt: skip
+    if texture:
+        others = [content, preset, quick, zoom, rotate, flip]
+        if any(option is not None for option in others) or width != GeneratorConfig().half_width:
+            raise UsageError(
+                "--texture learns a canvas from works alone; leave out --content, --quick, --full, --preset, "
+                "--width, --zoom, --rotate and --flip."
+            )
+        config = _texture_config(config_file, options, set_ or [])
+        from functools import partial
+
+        from stylize import texture_studio  # torch comes with it
+        from stylize.fitting import Rhythm
+
+        plan = texture_studio.TexturePlan(
+            name=name, folder=output or Path("runs") / name, device=device, dtype=dtype,
+            rhythm=Rhythm(every, every * 5 / 3), changed=changed, works=works, config=config,
+            from_scratch=from_scratch, perceptual=perceptual, cards=cards,
+        )  # fmt: skip
+        written = _learn(plan, partial(texture_studio.TextureStudio, plan), config, dry_run, as_json, quiet)
+        if not quiet and written:
+            _say_how("stylize texture -o out.png", name, plan.folder, written)
+        return
     if preset == "quick":
         quick, preset = True, None
     if quick is None:
@@ -164,18 +199,12 @@ def train(
         raise UsageError("--quick builds on the bundled base; leave out --from-scratch.")
     if width != GeneratorConfig().half_width and not from_scratch:
         raise UsageError("--width sets the shape of a new network; add --from-scratch.")
-    options = {
-        "steps": steps, "batch": batch_size, "accumulate": accumulate, "size": size, "zoom": zoom,
-        "rotate": rotate, "flip": flip, "generator_rate": rate, "adversarial_form": form, "seed": seed,
-        "adversarial": adversarial, "content": content_weight, "style": style, "tv": tv, "cycle": cycle,
-        "identity": identity, "tone": tone, "edge": edge,
-    }  # fmt: skip
     config = _config(quick, from_scratch, preset, config_file, options, set_ or [])
     if content is None and not quiet:
         talk.print("Training on invented pictures; photographs like yours, with --content, make it better.")
     from functools import partial
 
-    from stylize import studio, workshop  # torch comes with it
+    from stylize import studio  # torch comes with it
     from stylize.fitting import Rhythm
 
     plan = studio.Plan(
@@ -184,19 +213,46 @@ def train(
         quick=quick, from_scratch=from_scratch, perceptual=perceptual, hold_out=hold_out, cards=cards,
         device=device, dtype=dtype, rhythm=Rhythm(every, every * 5 / 3), changed=changed,
     )  # fmt: skip
-    opened = partial(studio.Studio, plan)
-    if dry_run:
-        print_forecast(workshop.forecast(opened, tell), config.batch * config.accumulate, as_json)
-        return
-    with LiveView(config.steps, config.batch * config.accumulate, quiet, as_json) as view:
-        finished, written = workshop.carry_out(plan, opened, view.watcher(), tell)
-    if not finished:
-        talk.print(f"Stopped; run the same command again to go on. The run is in {plan.folder}.")
-        raise typer.Exit(ExitCode.INTERRUPTED)
+    written = _learn(plan, partial(studio.Studio, plan), config, dry_run, as_json, quiet)
     if not quiet and written:
-        several = [path for path in written if path.parent.name == "styles"]
-        talk.print(f"Paint with: stylize apply photo.jpg --style {name if len(several) == 2 else several[0]}")
-        talk.print(f"Look at {plan.folder / 'sheet.png'} and {plan.folder / 'report.html'}.", markup=False)
+        _say_how("stylize apply photo.jpg", name, plan.folder, written)
+
+
+def _learn(
+    errand: "Errand", opened: "Open", config: GameConfig, dry_run: bool, as_json: bool, quiet: bool
+) -> list[Path]:
+    """Carry it out, or only say what it would take. The files that were written."""
+    from stylize import workshop
+
+    pictures = config.batch * config.accumulate
+    if dry_run:
+        print_forecast(workshop.forecast(opened, tell), pictures, as_json)
+        return []
+    with LiveView(config.steps, pictures, quiet, as_json) as view:
+        finished, written = workshop.carry_out(errand, opened, view.watcher(), tell)
+    if not finished:
+        talk.print(f"Stopped; run the same command again to go on. The run is in {errand.folder}.")
+        raise typer.Exit(ExitCode.INTERRUPTED)
+    return written
+
+
+def _say_how(command: str, name: str, folder: Path, written: list[Path]) -> None:
+    """What to do with the styles that were written; the copy of a single one is found by its name."""
+    several = [path for path in written if path.parent.name == "styles"]
+    talk.print(f"Paint with: {command} --style {name if len(several) == 2 else several[0]}", markup=False)
+    talk.print(f"Look at {folder / 'sheet.png'} and {folder / 'report.html'}.", markup=False)
+
+
+def _texture_config(file: Path | None, options: dict[str, Any], texts: list[str]) -> TextureConfig:
+    """The settings of a run that learns textures: defaults, then file, options and --set."""
+    config = TextureConfig()
+    if file:
+        config = settings.changed(config, settings.read_settings(file, "texture"), str(file))
+    config = settings.changed(config, {k: v for k, v in options.items() if v is not None}, "the options")
+    config = settings.changed(config, settings.assignments(texts), "--set")
+    if config.size < 64 or config.batch < 1 or config.steps < 1 or config.accumulate < 1:
+        raise UsageError("Crops of at least 64 pixels, and one step, batch and picture, are the least.")
+    return replace(config, size=config.size // 16 * 16)
 
 
 def _config(
