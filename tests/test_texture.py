@@ -251,9 +251,9 @@ def test_networks_of_its_own_know_no_canvas(run: Run) -> None:
 # -- learning -------------------------------------------------------------------------------------
 
 
-def works(folder: Path, count: int = 3) -> Path:
+def works(folder: Path, count: int = 3, first: int = 0) -> Path:
     folder.mkdir()
-    for index in range(count):
+    for index in range(first, first + count):
         scene(120, 110, seed=index).save(folder / f"{index}.png")
     return folder
 
@@ -280,6 +280,21 @@ def test_a_run_goes_on_as_if_it_had_not_stopped(run: Run, tmp_path: Path) -> Non
     save = scene(64, 64)
     save.save(tmp_path / "photo.png")
     assert run("apply", "photo.png", "-s", "papers", "-q", "-o", "painted.png").returncode == 0
+
+
+def test_several_folders_give_a_style_each_on_one_canvas(run: Run, tmp_path: Path) -> None:
+    for first, name in enumerate("ab"):
+        works(tmp_path / name, 2, 2 * first)
+    ask = ("train", "--texture", "a", "b", "--name", "both", "--size", 64, "-b", 2, "--steps", 1, "-q")
+    result = run(*ask, "-o", "r")
+    assert result.returncode == 0, result.stderr
+    canvas, _ = load_canvas(tmp_path / "r" / "canvas.safetensors")
+    styles = [load_style(tmp_path / "r" / "styles" / f"{name}.safetensors") for name in "ab"]
+    for style in styles:
+        assert style.canvas is not None
+        assert torch.equal(style.canvas.out.weight, canvas.out.weight)
+    assert not torch.equal(styles[0].code, styles[1].code)
+    assert run("texture", "-s", "r/styles/b.safetensors", "--size", 64, "-q", "-o", "b.png").returncode == 0
 
 
 def test_a_checkpoint_holds_all_that_the_next_step_needs(tmp_path: Path) -> None:
