@@ -1,12 +1,17 @@
 """Shared fixtures: pictures made on the spot, and the command line as a process."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # The tests themselves run on all cores; more threads in each would only get in each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Started in the background of a shell, processes ignore Ctrl-C, and so would those that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
 import pytest
