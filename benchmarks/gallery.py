@@ -3,6 +3,9 @@
 python benchmarks/gallery.py
 """
 
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -19,6 +22,13 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 FIRST = ("ink-wash", "ukiyo-e", "van-gogh", "impressionist", "engraving", "byzantine-mosaic")
 SIZE = [225, 300]
 COLUMNS = 6
+WAYS = {
+    "fuse": ["fuse", "temple.jpg", "raccoon.jpg", "--style", "van-gogh", "--size", "640"],
+    "texture": ["texture", "--style", "ukiyo-e", "--size", "608x448", "--seed", "3"],
+    "optimize": ["optimize", "cat.jpg", "gallery.jpg", "--size", "448", "--steps", "90", "--preview", "0"],
+    "cycle: there": ["apply", "temple.jpg", "--style", "photo-van-gogh"],
+}
+"""What else there is -> the command."""
 
 
 def main() -> None:
@@ -35,6 +45,15 @@ def main() -> None:
     save_sheet(every, EXAMPLES / "styles.jpg", COLUMNS)
     first = [picture for _, picture in every]
     save_grid([first[:4], [first[0], *first[4:7]]], EXAMPLES / "gallery.jpg")
+    save_sheet([(name, thumbnail(made(WAYS[name]))) for name in WAYS], EXAMPLES / "ways.jpg", len(WAYS))
+
+
+def made(command: list[str]) -> torch.Tensor:
+    """The picture that a command makes."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = str(Path(folder, "x.png"))
+        subprocess.run([sys.executable, "-m", "stylize", *command, "-o", target], cwd=EXAMPLES, check=True)
+        return read_picture(Path(target)).rgb
 
 
 def thumbnail(picture: torch.Tensor) -> torch.Tensor:
