@@ -76,6 +76,9 @@ class PaintSettings:
     """Write a sheet beside each result that says where and why it differs from the photograph."""
     proofs: bool = False
     """Make small pictures of photograph and result, for a proof sheet."""
+    began: float | None = None
+    """Seconds since the epoch: results that are newer were made by another process, and are kept. None: newer
+    than the moment at which the work begins."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +199,7 @@ class Painter:
         """
         count = usual_workers() if self.settings.workers is None else self.settings.workers
         window = max(self.batch, min(self.batch * _BATCHES_SORTED, _MOST_SORTED)) if self.batch > 1 else 1
-        threads, began = min(count, len(jobs)), time.time()
+        threads, began = min(count, len(jobs)), self.settings.began or time.time()
         with Claims() as claims, workers(threads) as readers, workers(threads) as writers:
             read = ahead(
                 readers, lambda job: self._read(job, claims, began), jobs, count + window if count else 0

@@ -1,6 +1,7 @@
 """`stylize apply`: paint pictures."""
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -164,6 +165,7 @@ def apply(
 
     curl -s URL | stylize apply - --style van-gogh -o - > result.png
     """
+    began = time.time()  # before torch is loaded, which takes two processes that share work unequally long
     inputs = list(inputs or [])
     _check_options(inputs, files_from, force and (skip_existing or resume), watch, report)
     name = "+".join(hub.style_name(bundled.weighted(text)[0]) for text in style)
@@ -173,6 +175,7 @@ def apply(
         "batch": batch_size, "workers": workers,
         "metadata": "none" if no_metadata else "public" if strip_private else "all",
         "keep_grey": keep_grey or keep_gray, "explain": explain, "proofs": report is not None, "seed": seed,
+        "began": None if watch else began,
     }  # fmt: skip
 
     def painter() -> "Painter":
