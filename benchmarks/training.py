@@ -44,15 +44,21 @@ PHOTOGRAPHS = 60
 
 
 def make_trainer(
-    options: argparse.Namespace, config: TrainConfig, vgg: bool, dtype: torch.dtype, attention: bool = True
+    options: argparse.Namespace,
+    config: TrainConfig,
+    vgg: bool,
+    dtype: torch.dtype,
+    attention: bool = True,
+    full: bool = False,
 ) -> Trainer:
     """A run on the works, starting from the bundled base, with or without its attention."""
     compact = load_perceptual(bundled.perceptual_path()).to(memory_format=torch.channels_last)
     losses_from = LossNetwork(compact, load_vgg(str(options.vgg)) if vgg else None).requires_grad_(False)
+    losses_from = FullVGG19(losses_from) if full else losses_from
     photos, unseen = content_photos(options.content, 20)
     groups = {folder.name: PictureSet(find_pictures([folder]), REFERENCE_SIDE) for folder in options.works}
     groups[PHOTOGRAPH] = PictureSet(photos.paths[:: max(1, len(photos) // PHOTOGRAPHS)])
-    cache = options.cache / f"works-{'vgg' if vgg else 'compact'}.safetensors"
+    cache = options.cache / f"works-{'full' if full else 'vgg' if vgg else 'compact'}.safetensors"
     library = StyleLibrary(groups, compact, losses_from, cache)
     painter = Painter.from_base(load_base(bundled.base_path()))
     if not attention:
@@ -95,9 +101,8 @@ def pace(options: argparse.Namespace) -> None:
     config = TrainConfig(steps=10_000, adversarial_start=0.0)
     ours = make_trainer(options, config, vgg=False, dtype=torch.bfloat16)
     real = make_trainer(options, config, vgg=True, dtype=torch.bfloat16)
-    plain = make_trainer(options, config, vgg=True, dtype=torch.float32)
+    plain = make_trainer(options, config, vgg=True, dtype=torch.float32, full=True)
     plain.__class__ = PlainTrainer
-    plain.loss_network = FullVGG19(plain.loss_network)
     contenders = {"ours": ours, "ours, real VGG19": real, "plain recipe": plain}
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     loading: list[float] = []
