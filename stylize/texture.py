@@ -25,8 +25,9 @@ from stylize.library import StyleLibrary
 from stylize.model import Base
 from stylize.overlap import groups_of
 from stylize.perceptual import Features, LossNetwork
+from stylize.scoring import adversarial_term, discriminator_term
 from stylize.tensors import to_float
-from stylize.training import WeightedTerms, of_neighbours, style_term, varied_spreads
+from stylize.training import WeightedTerms, style_term, varied_spreads
 from stylize.validation import SAMPLE_SIZE, Row, Validation, style_distance
 
 _SEEDS = 3
@@ -155,7 +156,10 @@ class TextureTrainer(Game):
         """The terms of the objective with their weights; terms without weight are left out."""
         weights, terms = self.config.weights, {}
         if weights.adversarial:
-            terms["adversarial"] = (weights.adversarial, self._adversarial(painted, codes.detach()))
+            terms["adversarial"] = (
+                weights.adversarial,
+                adversarial_term(self.discriminator, painted, codes, self.config.adversarial_form),
+            )
         if weights.style:
             targets = self._statistics(batch.works)
             terms["style"] = (weights.style, style_term(self.loss_network(painted), targets, self.spreads))
@@ -178,15 +182,6 @@ class TextureTrainer(Game):
             parts = [self._statistics(torch.stack(some).to(self.device)) for some in groups_of(crops, 8)]
         return StyleStatistics.concatenate(parts)
 
-    def _adversarial(self, painted: Tensor, codes: Tensor) -> Tensor:
-        """Realism and style score of the textures, mean over scales."""
-        judge = self.discriminator.requires_grad_(False)
-        features = judge.features(painted)
-        scores = judge.realism_scores(features) + judge.style_scores(features, codes)
-        judge.requires_grad_(True)
-        form = self.config.adversarial_form
-        return losses.mean_over_scales([losses.adversarial_loss(score, form) for score in scores])
-
     def _discriminator_turn(self, shown: list[tuple[TextureBatch, Tensor, Tensor]]) -> Terms:
         """Its update: works against textures; for style also against works with another's code."""
         player = self.players["discriminator"]
@@ -195,7 +190,11 @@ class TextureTrainer(Game):
         for batch, painted, codes in shown:
             real, fake = diff_augment(batch.works, batch.randoms), diff_augment(painted, batch.randoms)
             with self.autocast():
-                loss, accuracies = self._judge(real, fake, codes.float())
+                # In one style alone, nobody else's code is wrong.
+                loss, accuracies = discriminator_term(
+                    self.discriminator, real, fake, codes.float(), self.config.adversarial_form,
+                    neighbours=len(self.library.members) > 1,
+                )  # fmt: skip
             if self.config.r1:
                 loss = loss + self.config.r1 * losses.r1_penalty(self.discriminator.mean_realism, real)
             player.add(loss / len(shown))
@@ -203,19 +202,6 @@ class TextureTrainer(Game):
                 sums[name] = sums.get(name, 0.0) + value / len(shown)
         sums["discriminator_gradient"] = player.end()
         return sums
-
-    def _judge(self, real: Tensor, fake: Tensor, codes: Tensor) -> tuple[Tensor, Terms]:
-        """The discriminator's loss, and the shares of realism scores that are right."""
-        form, judge = self.config.adversarial_form, self.discriminator
-        of_real, of_fake = judge.features(real), judge.features(fake)
-        realism = list(zip(judge.realism_scores(of_real), judge.realism_scores(of_fake), strict=True))
-        parts = [losses.discriminator_loss(r, f, form) for r, f in realism]
-        own, faked = judge.style_scores(of_real, codes), judge.style_scores(of_fake, codes)
-        if len(self.library.members) > 1:  # in one style alone, nobody else's code is wrong
-            others = judge.style_scores(of_real, of_neighbours(codes))
-            faked = [torch.cat(pair) for pair in zip(faked, others, strict=True)]
-        parts += [losses.discriminator_loss(r, f, form) for r, f in zip(own, faked, strict=True)]
-        return losses.mean_over_scales(parts), losses.accuracies(realism, form)
 
     # -- what it can do by now --------------------------------------------------------------------
 

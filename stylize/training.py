@@ -16,6 +16,7 @@ from stylize.game import CPU, Game, Player, Terms
 from stylize.library import StyleLibrary, look_at
 from stylize.painters import Painter, StylePainter
 from stylize.perceptual import CompactVGG, Features, LossNetwork
+from stylize.scoring import adversarial_term, discriminator_term
 from stylize.tensors import luminance
 from stylize.validation import Spreads, Validation, fixed_photos, validate_styles
 
@@ -140,7 +141,10 @@ class Trainer(Game):
         if weights.identity:
             terms["identity"] = (weights.identity, self._identity_term(batch))
         if self._judged():
-            terms["adversarial"] = (weights.adversarial, self._adversarial_term(painted, codes))
+            terms["adversarial"] = (
+                weights.adversarial,
+                adversarial_term(self.discriminator, painted, codes, self.config.adversarial_form),
+            )
             if weights.cycle and self.steps_done % config.cycle_every == 0:
                 terms["cycle"] = (weights.cycle, self._cycle_term(batch, whole))
         return terms
@@ -160,17 +164,6 @@ class Trainer(Game):
     def _own_vector(self, photo: Tensor) -> Tensor:
         with torch.no_grad():
             return moments_vector(self.encoder_network(photo, ENCODER_LAYERS))
-
-    def _adversarial_term(self, painted: Tensor, codes: Tensor) -> Tensor:
-        """Realism and style score of the painted pictures, mean over scales."""
-        self.discriminator.requires_grad_(False)
-        features = self.discriminator.features(painted)
-        scores = self.discriminator.realism_scores(features)
-        scores += self.discriminator.style_scores(features, codes.detach())
-        self.discriminator.requires_grad_(True)
-        return losses.mean_over_scales(
-            [losses.adversarial_loss(score, self.config.adversarial_form) for score in scores]
-        )
 
     # -- the discriminator ------------------------------------------------------------------------
 
@@ -193,7 +186,9 @@ class Trainer(Game):
             real = diff_augment(batch.window(batch.works), batch.randoms)
             fake = diff_augment(painted, batch.randoms)
             with self.autocast():
-                loss, accuracies = self._discriminator_loss(real, fake, codes.float())
+                loss, accuracies = discriminator_term(
+                    self.discriminator, real, fake, codes.float(), self.config.adversarial_form
+                )
             if self.config.r1:
                 loss = loss + self.config.r1 * losses.r1_penalty(self.discriminator.mean_realism, real)
             player.add(loss / len(shown))
@@ -201,22 +196,6 @@ class Trainer(Game):
                 sums[name] = sums.get(name, 0.0) + value / len(shown)
         sums["discriminator_gradient"] = player.end()
         return sums
-
-    def _discriminator_loss(self, real: Tensor, fake: Tensor, codes: Tensor) -> tuple[Tensor, Terms]:
-        """The loss, and the shares of realism scores that are right."""
-        form, judge = self.config.adversarial_form, self.discriminator
-        of_real, of_fake = judge.features(real), judge.features(fake)
-        realism = list(zip(judge.realism_scores(of_real), judge.realism_scores(of_fake), strict=True))
-        style = zip(
-            judge.style_scores(of_real, codes),
-            judge.style_scores(of_fake, codes),
-            judge.style_scores(of_real, of_neighbours(codes)),
-            strict=True,
-        )
-        parts = [losses.discriminator_loss(r, f, form) for r, f in realism]
-        for own, faked, other in style:
-            parts.append(losses.discriminator_loss(own, torch.cat([faked, other]), form))
-        return losses.mean_over_scales(parts), losses.accuracies(realism, form)
 
     # -- what it can do by now --------------------------------------------------------------------
 
@@ -245,12 +224,6 @@ def style_term(features: Features, targets: StyleStatistics, spreads: Spreads) -
         parts.append(losses.gram_loss(x, targets.grams[name]))
         parts.append(losses.moment_loss(x, *targets.moments[name], *spreads[name]))
     return torch.stack(parts).sum() / len(features)
-
-
-def of_neighbours(codes: Tensor) -> Tensor:
-    """For each code (N, C) that of the sample before it, within groups of four where N allows."""
-    group = 4 if len(codes) % 4 == 0 else len(codes)
-    return codes.unflatten(0, (-1, group)).roll(1, 1).flatten(0, 1)
 
 
 def _without_colour(pictures: Tensor, grey: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ FLOORS = [
     {"depth", "tags"},
     {"images", "video"},
     {"encoder", "dataset", "selection", "folding", "canvas", "reports", "judging", "proofs", "watching"},
-    {"sources"},
+    {"sources", "scoring"},
     {"model", "library", "tiling", "invented", "comparing", "translator", "pool", "pyramid"},
     {"fusing"},
     {"stylizer", "painters", "validation", "batches", "translation", "optimising"},
