@@ -124,6 +124,8 @@ class TrainConfig(GameConfig):
     style_ramp: float = 0.1
     """Share of the steps over which the style weight rises to its full value."""
     cycle_every: int = 4
+    rank: int = 4
+    """Of the adapters of a quick style; 0 leaves them out."""
     weights: LossWeights = LossWeights()
 
 

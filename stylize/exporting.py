@@ -56,7 +56,8 @@ def export_style(
     ((group, members),) = trainer.library.members.items()
     moments = trainer.library.mean_vector(members)
     card = described(card, trainer, group, table)
-    return [_write(folder, Style(trainer.ema.style_code(), card, base.identity, moments=moments))]
+    code, adapters = trainer.ema.style_code(), trainer.ema.adapters
+    return [_write(folder, Style(code, card, base.identity, moments=moments, adapters=adapters))]
 
 
 def _write(folder: Path, style: Style) -> Path:
@@ -74,7 +75,7 @@ def described(card: StyleCard, trainer: Trainer, group: str, table: Mapping[str,
     weights = ", ".join(
         f"{name} {value:g}" for name, value in asdict(trainer.config.weights).items() if value
     )
-    kind = "Code and offsets" if isinstance(trainer.painter, StylePainter) else "All networks"
+    kind = "Code, offsets and adapters" if isinstance(trainer.painter, StylePainter) else "All networks"
     training = (
         f"{kind}, {trainer.steps_done} steps of {trainer.config.batch} crops of "
         f"{trainer.config.size} pixels, {len(trainer.photos)} photographs; weights of the losses: {weights}."

@@ -8,9 +8,13 @@ knows no locks (or on Windows) everything works but this guard between processes
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 try:
     import fcntl
@@ -43,6 +47,18 @@ def atomic_path(target: Path) -> Iterator[Path]:
         raise
     finally:
         _close(handle)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file, atomically, with the access rights that any new file has.
+
+    Raises SafetensorError for tensors that it cannot hold.
+    """
+    from safetensors.torch import save  # torch comes with it
+
+    content = save({name: tensor.contiguous() for name, tensor in tensors.items()}, dict(metadata))
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
 
 
 class Claims:

@@ -20,11 +20,10 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from stylize.errors import PictureError
-from stylize.files import atomic_path, companion
+from stylize.files import atomic_path, companion, write_tensors
 from stylize.film import FilmStylizer
 from stylize.flow import Change, change
 from stylize.marking import Metadata
@@ -230,8 +229,7 @@ class _Reel:
         if shot.state is not None:
             self.finish()
             state = self.folder / f"{self._segments:06}.safetensors"
-            with atomic_path(state) as temporary:
-                save_file(dict(shot.state), temporary, metadata={"identity": self.order.identity})
+            write_tensors(state, shot.state, {"identity": self.order.identity})
             (self.folder / f"{self._segments - 1:06}.safetensors").unlink(missing_ok=True)
         return shot.index + 1
 

@@ -10,7 +10,6 @@ from stylize.generator import (
     HEAD_LAYERS,
     Context,
     Generator,
-    Modulation,
     UpConv,
     conv_by_phases,
     phase_kernels,
@@ -47,18 +46,20 @@ class FoldedUpConv(nn.Module):
 class FoldedGenerator(nn.Module):
     """A generator and one style, for painting only: the same picture as `Generator.forward`, sooner.
 
-    The head's scales and shifts are part of its weights; kernels are split by phase once. Everything
-    is folded in fp32 and only then cast to `dtype`. It takes levels 0 ... 255, which half precision holds
-    exactly, and scales them by the stem's weights.
+    What the style changes in kernels is added to them; the head's scales and shifts are part of its weights;
+    kernels are split by phase once. Everything is folded in fp32 and only then cast to `dtype`. It takes
+    levels 0 ... 255, which half precision holds exactly, and scales them by the stem's weights.
     """
 
-    def __init__(
-        self, generator: Generator, modulation: Modulation, device: torch.device, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, generator: Generator, code: Tensor, device: torch.device, dtype: torch.dtype) -> None:
+        """`code` (1, ...) may bring offsets and changes of kernels, see `Generator.expand`."""
         super().__init__()
         self.config = generator.config
+        with torch.inference_mode(False), torch.no_grad():
+            modulation = generator.expand(code.cpu())
+            network = copy.deepcopy(generator).float()
+            network.load_state_dict(network.changed_kernels(code.cpu()), strict=False)
         body, head = modulation[:-HEAD_LAYERS], modulation[-HEAD_LAYERS:]
-        network = copy.deepcopy(generator).float()
         network.stem_half.weight.data /= 255
         self.up_half = FoldedUpConv(network.up_half, *_one(head[0]), to_the_edge=False)
         weight, bias = _folded(network.head, *_one(head[1]))

@@ -9,13 +9,12 @@ from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from stylize import parallel
 from stylize.config import GameConfig, to_json
 from stylize.errors import StylizeError, UsageError
-from stylize.files import atomic_path
+from stylize.files import write_tensors
 from stylize.health import Health
 from stylize.validation import Validation
 
@@ -187,8 +186,7 @@ class Game(ABC):
             "health": json.dumps(self.health.state()),
         }  # fmt: skip
         try:
-            with atomic_path(path) as temporary:
-                save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata=metadata)
+            write_tensors(path, tensors, metadata)
         except (OSError, SafetensorError) as error:
             raise StylizeError(
                 f"Cannot write the checkpoint {path} ({error}); make room and run the same command again: "

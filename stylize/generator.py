@@ -29,6 +29,9 @@ STRIDE = 8
 HEAD_LAYERS = 2
 """So many modulated layers, the last ones, belong to the head."""
 
+_FIXED = ("stem", "attention")
+"""Layers that are the same for every style."""
+
 
 def conv_to_the_edge(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1) -> Tensor:
     """A convolution over a picture whose outermost pixels are repeated once beyond its edge.
@@ -238,10 +241,11 @@ class Generator(nn.Module):
     def expand(self, code: Tensor) -> Modulation:
         """Codes (N, code_size) -> scale (around 1) and shift (around 0) of each modulated layer.
 
-        A code may be followed by `offsets_size` numbers to be added to the scales and shifts: what a
-        style learned beyond its code. Codes with and without them are mixed by `mix_codes`.
+        A code may be followed by what a style learned beyond it: `offsets_size` numbers to be added to the
+        scales and shifts, and after them `changes_size` numbers to be added to the kernels (see
+        `changed_kernels`). Codes with and without them are mixed by `mix_codes`.
         """
-        code, offsets = code.float().split([self.config.code_size, code.shape[1] - self.config.code_size], 1)
+        code, offsets, _ = self._parts(code.float())
         expanded = self.expansion(code)
         scales, shifts = (expanded + offsets if offsets.shape[1] else expanded).chunk(2, dim=1)
         sizes = list(self.modulated)
@@ -254,6 +258,33 @@ class Generator(nn.Module):
     def offsets_size(self) -> int:
         """How many offsets may follow a code."""
         return 2 * sum(self.modulated)
+
+    @property
+    def kernels(self) -> dict[str, Tensor]:
+        """The kernels that a style may change, by name: those of the body and the head."""
+        convs = {name: module for name, module in self.named_modules() if isinstance(module, nn.Conv2d)}
+        return {f"{name}.weight": c.weight for name, c in convs.items() if not name.startswith(_FIXED)}
+
+    @property
+    def changes_size(self) -> int:
+        """How many changes of kernels may follow the offsets."""
+        return sum(kernel.numel() for kernel in self.kernels.values())
+
+    def changed_kernels(self, code: Tensor) -> dict[str, Tensor]:
+        """The kernels, by name, with the changes that a code (1, ...) brings; none if it brings none."""
+        changes = self._parts(code)[2]
+        if not changes.shape[1]:
+            return {}
+        parts = changes[0].split([kernel.numel() for kernel in self.kernels.values()])
+        return {
+            name: kernel + part.view_as(kernel)
+            for (name, kernel), part in zip(self.kernels.items(), parts, strict=True)
+        }
+
+    def _parts(self, code: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A code alone, its offsets and its changes of kernels; the last two may be empty."""
+        size, both = self.config.code_size, self.config.code_size + self.offsets_size
+        return code[:, :size], code[:, size:both], code[:, both:]
 
     def forward(self, picture: Tensor, modulation: Modulation) -> Tensor:
         """Paint RGB (N, 3, H, W) in [0, 1], sides multiples of `STRIDE`; the result has the same form."""
@@ -294,7 +325,7 @@ class Generator(nn.Module):
 
 
 def mix_codes(codes: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """The weighted sum of codes (1, code_size), some of which may be followed by offsets."""
+    """The weighted sum of codes (1, code_size), some of which may be followed by offsets and changes."""
     longest = max(code.shape[1] for code in codes)
     padded = [F.pad(code, (0, longest - code.shape[1])) for code in codes]
     return torch.stack([weight * code for weight, code in zip(weights, padded, strict=True)]).sum(0)

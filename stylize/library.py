@@ -7,12 +7,11 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from stylize.dataset import PictureSet
 from stylize.encoder import ENCODER_LAYERS, StyleStatistics, describe, moments_vector
-from stylize.files import atomic_path
+from stylize.files import write_tensors
 from stylize.perceptual import DEEP_LAYERS, SHALLOW_LAYERS, CompactVGG, LossNetwork, fit_to_network
 from stylize.tensors import luminance, to_float
 
@@ -136,8 +135,7 @@ def _write_cache(path: Path, digest: str, vectors: Tensor, *statistics: StyleSta
         for layer, (mean, std) in these.moments.items():
             tensors |= {f"{kind}/mean/{layer}": mean, f"{kind}/std/{layer}": std}
             tensors[f"{kind}/gram/{layer}"] = these.grams[layer]
-    with atomic_path(path) as temporary:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata={"digest": digest})
+    write_tensors(path, tensors, {"digest": digest})
 
 
 def _read_cache(path: Path | None, digest: str) -> Seen | None:

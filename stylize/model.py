@@ -3,7 +3,8 @@
 Four kinds, told apart by the `kind` in their metadata:
 
 * base - a generator and its style encoder;
-* style - a style code and its card; either for a named base, or with networks of its own;
+* style - a style code, perhaps with offsets and adapters, and its card; for a named base, or with
+  networks of its own;
 * canvas - what a named base paints textures on;
 * perceptual - the compact perceptual network.
 """
@@ -16,15 +17,15 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from stylize.adapters import Adapters, Shape
 from stylize.canvas import Canvas
 from stylize.cards import StyleCard
 from stylize.config import CanvasConfig, GeneratorConfig, from_json, to_json
 from stylize.encoder import StyleEncoder, moments_size
 from stylize.errors import WeightsError
-from stylize.files import atomic_path
+from stylize.files import write_tensors
 from stylize.generator import Generator
 from stylize.perceptual import VGG19, CompactVGG
 from stylize.trust import read_header
@@ -33,6 +34,10 @@ FORMAT_VERSION = "1"
 
 _WAY_BACK = "reverse.generator"
 _CANVAS = "canvas"
+_ADAPTERS = "adapters"
+
+_MOST_CHANGES = 1 << 25
+"""Numbers in all kernels that adapters may change."""
 
 LARGEST_VGG19 = 1 << 30
 """Bytes; all of VGG19 with its classifier takes 575 MB."""
@@ -53,6 +58,7 @@ class Style:
 
     `base` holds the networks if the style carries its own; `base_identity` names the one it needs.
     `moments` (1, D) is the mean moment vector of its works: what results are judged against.
+    `adapters` are what it changes in kernels; a style that has them has offsets, too.
     """
 
     code: Tensor
@@ -64,6 +70,21 @@ class Style:
     """The way back, for a style that translates both ways; it carries networks, perhaps the same."""
     canvas: Canvas | None = None
     """What its textures are painted on, if it learnt that."""
+    adapters: Adapters | None = None
+
+    def code_for(self, generator: Generator) -> Tensor:
+        """All that a generator needs to paint in this style: code, offsets and changes of its kernels.
+
+        Raises WeightsError if they are for another generator.
+        """
+        if not _fits(self.code, generator):
+            raise WeightsError(f"The code of the style {self.card.name} does not fit its base.")
+        if self.adapters is None:
+            return self.code
+        if not self.adapters.fit(generator) or self.code.shape[1] == generator.config.code_size:
+            raise WeightsError(f"The adapters of the style {self.card.name} do not fit its base.")
+        with torch.no_grad():
+            return torch.cat([self.code, self.adapters.changes()], dim=1)
 
 
 def new_base(config: GeneratorConfig) -> Base:
@@ -100,6 +121,8 @@ def save_style(path: Path, style: Style) -> None:
     if style.canvas is not None:
         tensors |= _halves(style.canvas, _CANVAS)
         metadata["canvas"] = to_json(style.canvas.config)
+    if style.adapters is not None:
+        tensors |= _halves(style.adapters, _ADAPTERS)
     _save(path, "style", tensors, {**metadata, "identity": style.base_identity})
 
 
@@ -107,11 +130,12 @@ def load_style(path: Path) -> Style:
     """Read a style. Raises WeightsError for anything that is not one."""
     with _Checked(path, "style") as file:
         own = {"code", "moments", "reverse.code"}
-        of_canvas = {name for name in file.claims if name.startswith(f"{_CANVAS}.")}
+        of_canvas, of_adapters = file.names(_CANVAS), file.names(_ADAPTERS)
+        extra = own | of_canvas | of_adapters
         has_networks = "generator" in file.metadata
-        base, back = file.bases(extra=own | of_canvas) if has_networks else (None, None)
+        base, back = file.bases(extra) if has_networks else (None, None)
         if base is None:
-            file.expect_networks({}, own | of_canvas)
+            file.expect_networks({}, extra)
         code = file.code("code", base)
         has_moments = "moments" in file.claims
         moments = file.tensor("moments", (1, moments_size())).float() if has_moments else None
@@ -120,6 +144,8 @@ def load_style(path: Path) -> Style:
             style.reverse = Style(file.code("reverse.code", back), style.card, back.identity, back)
         if of_canvas:
             style.canvas = file.canvas(_CANVAS, set(file.claims) - of_canvas)
+        if of_adapters:
+            style.adapters = file.adapters(_ADAPTERS, set(file.claims) - of_adapters)
         return style
 
 
@@ -133,12 +159,6 @@ def load_canvas(path: Path) -> tuple[Canvas, str]:
     """Read a canvas, and the identity of its base. Raises WeightsError for anything that is not one."""
     with _Checked(path, "canvas") as file:
         return file.canvas("", set()), file.metadata.get("identity", "")
-
-
-def fits(code: Tensor, generator: Generator) -> bool:
-    """Is this a code for the generator, with or without offsets?"""
-    size = generator.config.code_size
-    return code.shape[1] in (size, size + generator.offsets_size)
 
 
 def load_perceptual(path: Path) -> CompactVGG:
@@ -170,6 +190,12 @@ def load_vgg19(path: Path) -> VGG19:
         raise WeightsError(f"Cannot use {path}: it holds values that are not finite; fetch it again.")
     network.load_torchvision(weights)
     return network
+
+
+def _fits(code: Tensor, generator: Generator) -> bool:
+    """Is this a code for the generator, with or without offsets?"""
+    size = generator.config.code_size
+    return code.shape[1] in (size, size + generator.offsets_size)
 
 
 def _networks(base: Base) -> dict[str, nn.Module]:
@@ -219,8 +245,7 @@ def _identity(tensors: Mapping[str, Tensor]) -> str:
 
 def _save(path: Path, kind: str, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     header = {"format": "pt", "format_version": FORMAT_VERSION, "kind": kind, **metadata}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=header)
+    write_tensors(path, tensors, header)
 
 
 class _Checked:
@@ -328,10 +353,31 @@ class _Checked:
         self.fill({prefix: canvas})
         return canvas.requires_grad_(False).eval()
 
+    def adapters(self, prefix: str, others: Set[str]) -> Adapters:
+        """The changes of kernels in the file; `others` are tensors that are not theirs."""
+        shapes: list[Shape] = []
+        for number in range(len(self.names(f"{prefix}.up"))):
+            up, down = (self.claims.get(f"{prefix}.{part}.{number}") for part in ("up", "down"))
+            if up is None or down is None or len(up.shape) != 2 or len(down.shape) != 2:
+                raise self.fault("its adapters are not complete")
+            shapes.append((up.shape[0], down.shape[1], up.shape[1]))
+        if sum(outputs * inputs for outputs, inputs, _ in shapes) > _MOST_CHANGES:
+            raise self.fault("its adapters are too large")
+        with torch.device("meta"):
+            sketch = Adapters(shapes)
+        self.expect_networks({prefix: sketch}, others)
+        adapters = Adapters(shapes)
+        self.fill({prefix: adapters})
+        return adapters.requires_grad_(False)
+
+    def names(self, prefix: str) -> set[str]:
+        """The tensors whose names begin so."""
+        return {name for name in self.claims if name.startswith(f"{prefix}.")}
+
     def code(self, name: str, base: Base | None) -> Tensor:
         """A style code that fits the base, if that is known."""
         code = self.tensor(name).float()
-        if code.ndim != 2 or len(code) != 1 or (base and not fits(code, base.generator)):
+        if code.ndim != 2 or len(code) != 1 or (base and not _fits(code, base.generator)):
             raise self.fault("its style code has the wrong shape")
         return code
 

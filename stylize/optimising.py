@@ -12,12 +12,11 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from stylize import losses
 from stylize.errors import StylizeError
-from stylize.files import atomic_path
+from stylize.files import write_tensors
 from stylize.perceptual import Features, LossNetwork
 from stylize.statistics import gram_matrix
 from stylize.tensors import to_float, to_uint8
@@ -199,9 +198,8 @@ def _reduced(work: Tensor, shorter: float) -> Tensor:
 
 
 def _save(path: Path, progress: Progress) -> None:
-    with atomic_path(path) as temporary:
-        metadata = {"scale": str(progress.scale), "step": str(progress.step)}
-        save_file({"picture": progress.picture.cpu().contiguous()}, temporary, metadata)
+    metadata = {"scale": str(progress.scale), "step": str(progress.step)}
+    write_tensors(path, {"picture": progress.picture.cpu()}, metadata)
 
 
 def _load(path: Path | None, sizes: Sequence[tuple[int, int]]) -> Progress | None:

@@ -7,7 +7,9 @@ import copy
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
+from stylize.adapters import Adapters
 from stylize.config import GeneratorConfig
 from stylize.encoder import StyleEncoder, moments_size
 from stylize.generator import Generator
@@ -44,19 +46,21 @@ class Painter(nn.Module):
 
 
 class StylePainter(nn.Module):
-    """One style on a base that stays as it is: only the style's code and its offsets learn.
+    """One style on a base that stays as it is: its code, offsets and adapters learn.
 
-    `offsets`, one per scale and shift of the generator, are adapters: they reach styles that no
-    code expands to. They start at zero, and the code where the encoder guesses it for the works.
+    `offsets`, one per scale and shift of the generator, and `adapters`, for its kernels, reach styles that
+    no code expands to. They start at nothing, and the code where the encoder guesses it for the works.
     """
 
-    def __init__(self, base: Base, vector: Tensor) -> None:
+    def __init__(self, base: Base, vector: Tensor, rank: int = 0) -> None:
+        """`rank` is that of the adapters; 0 leaves them out."""
         super().__init__()
         self.generator = copy.deepcopy(base.generator).requires_grad_(False)
         self.encoder = copy.deepcopy(base.encoder).requires_grad_(False)
         with torch.no_grad():
             self.code = nn.Parameter(self.encoder(vector))
         self.offsets = nn.Parameter(torch.zeros(1, self.generator.offsets_size))
+        self.adapters = Adapters.for_generator(self.generator, rank) if rank else None
 
     def style_code(self) -> Tensor:
         """Code and offsets side by side, as style files hold them: (1, code_size + offsets_size)."""
@@ -64,5 +68,11 @@ class StylePainter(nn.Module):
 
     def forward(self, picture: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
         """Paint (N, 3, H, W) in the style that is learnt, whatever vector is given."""
-        modulation = self.generator.expand(self.style_code().expand(len(picture), -1))
-        return self.generator(picture, modulation), self.code.expand(len(picture), -1)
+        code, generator = self.style_code(), self.generator
+        modulation = generator.expand(code.expand(len(picture), -1))
+        if self.adapters is None:
+            painted = generator(picture, modulation)
+        else:
+            kernels = generator.changed_kernels(torch.cat([code, self.adapters.changes()], dim=1))
+            painted = functional_call(generator, kernels, (picture, modulation))
+        return painted, self.code.expand(len(picture), -1)

@@ -139,12 +139,12 @@ def smaller_works(name: str, works: PictureSet, size: int) -> list[str]:
 
 def _painter(plan: Plan, start: Base | None, library: StyleLibrary) -> Painter | StylePainter:
     """What learns."""
+    torch.manual_seed(plan.config.seed)
     if start is None:
-        torch.manual_seed(plan.config.seed)
         return Painter.from_scratch(plan.generator, library.vectors)
     if plan.quick:
         (members,) = library.members.values()
-        return StylePainter(start, library.mean_vector(members))
+        return StylePainter(start, library.mean_vector(members), plan.config.rank)
     return Painter.from_base(start)
 
 

@@ -15,7 +15,7 @@ from stylize.encoder import REFERENCE_SIDE
 from stylize.errors import PictureError, UsageError, WeightsError
 from stylize.generator import mix_codes
 from stylize.images import read_rgb
-from stylize.model import Base, Style, fits, load_base, load_perceptual, load_style
+from stylize.model import Base, Style, load_base, load_perceptual, load_style
 from stylize.paths import find_pictures
 from stylize.perceptual import CompactVGG
 from stylize.stylizer import picture_moments
@@ -28,7 +28,7 @@ _FLAT = 0.01
 
 @dataclass(frozen=True)
 class ResolvedStyle:
-    """A style ready to paint: its code (1, code_size), perhaps with offsets, and the base for it.
+    """A style ready to paint: its code (1, code_size), perhaps with offsets and changes, and its base.
 
     `cards` say where it comes from; a picture or folder given as a style has a card with its name.
     """
@@ -78,7 +78,8 @@ def resolve_style(reference: str, reverse: bool = False, offline: bool = False) 
         if reverse and style.reverse is None:
             raise _no_way_back(reference)
         style = style.reverse if reverse and style.reverse else style
-        return ResolvedStyle(style.code, style.base or base_of(style, path), (style.card,), style.canvas)
+        base = style.base or base_of(style, path)
+        return ResolvedStyle(style.code_for(base.generator), base, (style.card,), style.canvas)
     if reverse:
         raise _no_way_back(reference)
     base = load_base(bundled.base_path())
@@ -122,6 +123,5 @@ def base_of(style: Style, path: Path) -> Base:
             f"{path} was made for another base ({style.base_identity or 'unnamed'}); "
             "put that base.safetensors beside it."
         )
-    if not fits(style.code, base.generator):
-        raise WeightsError(f"Cannot use {path}: its style code does not fit its base.")
+    style.code_for(base.generator)
     return base

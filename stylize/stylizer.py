@@ -161,9 +161,7 @@ class Stylizer:
         """The generator for this style; the last one is kept, since folders have one style."""
         kept = self._folded
         if kept is None or kept[1] != dtype or not torch.equal(kept[0], code):
-            with torch.inference_mode():
-                modulation = self.base.generator.expand(code.cpu())
-            network = FoldedGenerator(self.base.generator, modulation, self.device, dtype)
+            network = FoldedGenerator(self.base.generator, code, self.device, dtype)
             self._folded = kept = (code, dtype, network)
         return kept[2]
 

@@ -106,9 +106,7 @@ class TextureStylizer:
 
         The last tiles may reach beyond the picture.
         """
-        network = FoldedGenerator(
-            self.base.generator, self.base.generator.expand(code.cpu()), self.device, self.dtype
-        )
+        network = FoldedGenerator(self.base.generator, code, self.device, self.dtype)
         high, wide = (_whole_cells(side, tileable) for side in (height, width))
         margin = self._margin(tileable)
         random = torch.Generator().manual_seed(seed)

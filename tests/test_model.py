@@ -48,6 +48,8 @@ def test_a_style_survives_with_its_card(tmp_path: Path) -> None:
     assert style.card == card
     assert style.base_identity == "abc"
     assert read_card(tmp_path / "s.safetensors") == card
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "s.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_a_style_can_carry_its_networks(tmp_path: Path, base_file: Path) -> None:

@@ -36,7 +36,7 @@ def base() -> Base:
 
 
 def folded(base: Base, dtype: torch.dtype = torch.float32) -> FoldedGenerator:
-    return FoldedGenerator(base.generator, base.generator.expand(code()), CPU, dtype)
+    return FoldedGenerator(base.generator, code(), CPU, dtype)
 
 
 def code() -> Tensor:
