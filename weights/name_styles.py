@@ -62,14 +62,14 @@ RECIPES = {
 _PHOTOGRAPHS = 200
 
 
-def works_of(path: Path, recipe: Recipe) -> list[Tensor]:
-    """The works in uint8, those with most contrast and most detail."""
+def works_of(path: Path, recipe: Recipe) -> list[Path]:
+    """The works, those with most contrast and most detail."""
     files = sorted(path.glob("*.jpg")) if path.is_dir() else [path]
-    works = [read_rgb(file, REFERENCE_SIDE) for file in files]
     for share, measure in ((recipe.contrast, _tonal_range), (recipe.detail, _fineness)):
         if share < 1:
-            works = sorted(works, key=measure, reverse=True)[: max(1, round(share * len(works)))]
-    return works
+            found = {file: measure(read_rgb(file, REFERENCE_SIDE)) for file in files}
+            files = sorted(files, key=found.__getitem__, reverse=True)[: max(1, round(share * len(files)))]
+    return files
 
 
 def _fineness(work: Tensor) -> float:
@@ -96,7 +96,7 @@ def main() -> None:
     cards = read_cards(options.cards)
     moments: dict[str, Tensor] = {}
     for name, recipe in track(RECIPES.items(), "Looking at works"):
-        works = works_of(options.works / recipe.works, recipe)
+        works = [read_rgb(path, REFERENCE_SIDE) for path in works_of(options.works / recipe.works, recipe)]
         moments[name] = torch.cat([picture_moments(network, work) for work in works]).mean(0, keepdim=True)
     photos = [p for i, p in enumerate(sorted(options.photos.glob("*.jpg"))) if i % 20][
         :: 1600 // _PHOTOGRAPHS
