@@ -1,6 +1,7 @@
 """Fusing: known answers of its parts, and the command on real files."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -235,7 +236,10 @@ def test_two_pictures_of_different_sizes_become_one(run: Run, pair: Path) -> Non
     again = run("fuse", "a.jpg", "b.png", "-o", "out.jpg")
     assert again.returncode == 2
     assert b"--force" in again.stderr
-    assert run("fuse", "a.jpg", "b.png", "-o", "out.jpg", "--skip-existing").returncode == 0
+    kept = run("fuse", "a.jpg", "b.png", "-o", "out.jpg", "--skip-existing", "--json", "-s", "ukiyo-e")
+    assert kept.returncode == 0
+    facts = json.loads(kept.stdout)
+    assert (facts["status"], facts["target"], facts["style"]) == ("skipped", "out.jpg", "ukiyo-e")
 
 
 def test_balance_zero_is_the_painting_of_the_first(run: Run, pair: Path) -> None:
@@ -257,8 +261,9 @@ def test_the_pyramid_leaves_a_photograph_and_says_so(run: Run, pair: Path) -> No
         assert b"Fused by stylize from a and b and a" in mark
     assert (pair / "p.png").read_bytes() != (pair / "plain.png").read_bytes()
     smaller = ["--style", "van-gogh", "--strength", 0, "--size", 64, "--tile", 64]
-    zero = run(*arguments, "-o", "zero.png", *smaller)
+    zero = run(*arguments, "-o", "zero.png", *smaller, "--json")
     assert zero.returncode == 0
+    assert json.loads(zero.stdout)["status"] == "done"
     with Image.open(pair / "zero.png") as image:
         assert image.size == (64, 41)
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 from name_styles import RECIPES, Recipe, works_of
 from rich.progress import track
-from torch import Tensor
 
 from stylize import bundled
 from stylize.cards import read_cards

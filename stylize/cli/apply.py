@@ -11,9 +11,15 @@ from stylize import bundled, hub
 from stylize.cli.options import (
     DeviceOption,
     DtypeOption,
+    FeatherOption,
+    ForceOption,
     JsonOption,
+    NoMetadataOption,
     OfflineOption,
+    QualityOption,
     QuietOption,
+    SkipExistingOption,
+    StripPrivateOption,
     TileOption,
     complete_style,
 )
@@ -83,9 +89,7 @@ def apply(
         Path | None,
         typer.Option(help="Picture of the input's size: paint where it is white (or opaque)."),
     ] = None,
-    feather: Annotated[
-        float, typer.Option(min=0, max=1000, help="Soften the mask's edge over so many pixels.")
-    ] = 8,
+    feather: FeatherOption = 8,
     outside: Annotated[
         str | None,
         typer.Option(help="Style outside the mask. Default: the photograph.", autocompletion=complete_style),
@@ -105,7 +109,7 @@ def apply(
         Literal["jpg", "png", "webp", "tiff", "bmp", "gif", "avif", "heic"] | None,
         typer.Option(help="Format of the results."),
     ] = None,
-    quality: Annotated[int, typer.Option(min=1, max=100, help="Quality of JPEG, WebP, AVIF, HEIC.")] = 92,
+    quality: QualityOption = 92,
     tile: TileOption = None,
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", "-b", min=1, help="Pictures at once. Default: by device.")
@@ -121,17 +125,13 @@ def apply(
     explain: Annotated[
         bool, typer.Option("--explain", help="Write a sheet beside each result: what changed, and why.")
     ] = False,
-    strip_private: Annotated[
-        bool, typer.Option("--strip-private", help="Leave out location and serial numbers.")
-    ] = False,
-    no_metadata: Annotated[
-        bool, typer.Option("--no-metadata", help="Write no EXIF, no XMP mark, nothing but the picture.")
-    ] = False,
+    strip_private: StripPrivateOption = False,
+    no_metadata: NoMetadataOption = False,
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="Take the folders in folders too; the tree is mirrored.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace results that exist.")] = False,
-    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave results that exist.")] = False,
+    force: ForceOption = False,
+    skip_existing: SkipExistingOption = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on after Ctrl-C, amid a clip too; results that exist stay.")
     ] = False,

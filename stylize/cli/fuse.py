@@ -1,5 +1,6 @@
 """`stylize fuse`: one picture out of several."""
 
+import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,14 +10,21 @@ from stylize import bundled
 from stylize.cli.options import (
     DeviceOption,
     DtypeOption,
+    FeatherOption,
+    ForceOption,
+    JsonOption,
+    NoMetadataOption,
     OfflineOption,
+    QualityOption,
     QuietOption,
+    SkipExistingOption,
+    StripPrivateOption,
     TileOption,
     complete_style,
 )
-from stylize.console import progress, say
+from stylize.console import progress, say, write_json
 from stylize.errors import UsageError
-from stylize.jobs import Job, Naming, plan_jobs
+from stylize.jobs import Job, Naming, plan_jobs, record
 from stylize.paths import find_pictures
 
 
@@ -55,9 +63,7 @@ def fuse(
         Path | None,
         typer.Option(help="Picture of the first one's size: the second goes where it is white (or opaque)."),
     ] = None,
-    feather: Annotated[
-        float, typer.Option(min=0, max=1000, help="Soften the mask's edge over so many pixels.")
-    ] = 8,
+    feather: FeatherOption = 8,
     fit: Annotated[
         Literal["cover", "contain", "stretch"],
         typer.Option(help="Pictures of another size fill the first one, lie whole in it, or are pulled."),
@@ -71,22 +77,17 @@ def fuse(
     ] = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
-    quality: Annotated[int, typer.Option(min=1, max=100, help="Quality of JPEG, WebP, AVIF, HEIC.")] = 92,
+    quality: QualityOption = 92,
     tile: TileOption = None,
     keep_grey: Annotated[
         bool, typer.Option("--keep-grey", "--keep-gray", help="Grey pictures become a grey painting.")
     ] = False,
-    strip_private: Annotated[
-        bool, typer.Option("--strip-private", help="Leave out location and serial numbers.")
-    ] = False,
-    no_metadata: Annotated[
-        bool, typer.Option("--no-metadata", help="Write no EXIF, no XMP mark, nothing but the picture.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace a result that exists.")] = False,
-    skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave a result that exists.")
-    ] = False,
+    strip_private: StripPrivateOption = False,
+    no_metadata: NoMetadataOption = False,
+    force: ForceOption = False,
+    skip_existing: SkipExistingOption = False,
     offline: OfflineOption = False,
+    as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Fuse two or more pictures into one that shows what each has to show, and paint it.
@@ -105,12 +106,16 @@ def fuse(
         raise UsageError("--force and --skip-existing contradict each other; choose one.")
     inputs = _weighed(pictures, balance, mask)
     job = _job(inputs, output, [Path(s) for s in map(_name, style or [])] + ([mask] if mask else []))
+    style_name = "+".join(map(_name, style or []))
     if job.target.exists() and skip_existing:
-        if not quiet:
+        if as_json:
+            write_json(record(job.source, job.target, "skipped", style_name))
+        elif not quiet:
             say(f"Kept {job.target}")
         return
     if job.target.exists() and not force:
         raise UsageError(f"{job.target} exists; use --force to replace it or --skip-existing to keep it.")
+    began = time.monotonic()
     from stylize.fuse_job import FuseJob, carry_out  # torch comes with these
     from stylize.painting import PaintSettings
 
@@ -124,10 +129,12 @@ def fuse(
     with progress(quiet) as bar:
         task = bar.add_task("Fusing", total=len(inputs) + 1, note="")
         hint = carry_out(wanted, lambda: bar.advance(task))
-    if not quiet:
+    if as_json:
+        write_json(record(job.source, job.target, "done", style_name, time.monotonic() - began))
+    elif not quiet:
         say(f"Fused {job.target}")
-        if hint:
-            say(hint)
+    if hint and not quiet:
+        say(hint)
 
 
 def _name(text: str) -> str:

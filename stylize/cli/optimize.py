@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from stylize import bundled
-from stylize.cli.options import DeviceOption, DtypeOption, QuietOption
+from stylize.cli.options import DeviceOption, DtypeOption, ForceOption, QuietOption
 from stylize.console import progress, talk
 from stylize.errors import ExitCode, UsageError
 from stylize.paths import FORMATS
@@ -44,7 +44,7 @@ def optimize(
     preview: Annotated[
         int, typer.Option(min=0, help="Write the picture so far to the output every so many steps; 0: never.")
     ] = 25,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace a result that exists.")] = False,
+    force: ForceOption = False,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     quiet: QuietOption = False,

@@ -33,6 +33,18 @@ TileOption = Annotated[
     int | None,
     typer.Option("--tile", "-t", min=0, help="Side of the tiles; 0: none. Default: by free memory."),
 ]
+FeatherOption = Annotated[
+    float, typer.Option(min=0, max=1000, help="Soften the mask's edge over so many pixels.")
+]
+QualityOption = Annotated[int, typer.Option(min=1, max=100, help="Quality of JPEG, WebP, AVIF, HEIC.")]
+ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Replace results that exist.")]
+SkipExistingOption = Annotated[bool, typer.Option("--skip-existing", help="Leave results that exist.")]
+StripPrivateOption = Annotated[
+    bool, typer.Option("--strip-private", help="Leave out location and serial numbers.")
+]
+NoMetadataOption = Annotated[
+    bool, typer.Option("--no-metadata", help="Write no EXIF, no XMP mark, nothing but the picture.")
+]
 OfflineOption = Annotated[
     bool, typer.Option("--offline", help="Take what is on the Hub from the cache; ask no network.")
 ]

@@ -7,7 +7,15 @@ from typing import Annotated
 import typer
 
 from stylize import bundled
-from stylize.cli.options import DeviceOption, DtypeOption, OfflineOption, QuietOption, complete_style
+from stylize.cli.options import (
+    DeviceOption,
+    DtypeOption,
+    ForceOption,
+    OfflineOption,
+    QualityOption,
+    QuietOption,
+    complete_style,
+)
 from stylize.console import progress, talk
 from stylize.errors import UsageError
 from stylize.paths import FORMATS
@@ -39,8 +47,8 @@ def texture(
     morph: Annotated[
         bool, typer.Option("--morph", help="From the first style at the left to the last at the right.")
     ] = False,
-    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG, WebP and AVIF.")] = 92,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace results that exist.")] = False,
+    quality: QualityOption = 92,
+    force: ForceOption = False,
     offline: OfflineOption = False,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
