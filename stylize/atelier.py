@@ -9,7 +9,8 @@ import re
 import shutil
 import threading
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,6 +47,11 @@ _BROAD, _CALMER = 1.6, 0.6
 around one that was picked, as a share of the noise that made it."""
 
 _QUALITY = 88
+_PASSING = 100
+"""So many files of what is shown large are kept; older ones have been seen."""
+
+_LONGEST_STYLE, _LONGEST_FILE = 60, 200
+"""Bytes of a name; file systems allow 255, and some are added."""
 
 _Tell = Callable[[int, int], None]
 """Hears how many are done, of how many."""
@@ -149,7 +155,9 @@ class Atelier:
         with self._turn:
             return self.painter(style, manner).paint(picture)
 
-    def work(self, jobs: Sequence[Job], style: ResolvedStyle, manner: Manner) -> Iterator[Outcome]:
+    def work(
+        self, jobs: Sequence[Job], style: ResolvedStyle, manner: Manner
+    ) -> Generator[Outcome, None, None]:
         """Do jobs as `stylize apply` would; between two of them others may have their turn."""
         with closing(self.painter(style, manner).work(jobs)) as outcomes:
             while True:
@@ -185,6 +193,7 @@ class Sitting:
         self._seen: Picture | None = None
         self._works: dict[str, ResolvedStyle] = {}
         self._thumbnails: dict[str, Path] = {}
+        self._passing: deque[Path] = deque()
         self._earlier: list[Chosen] = []
         self._four: list[Chosen] = []
         self._size = self._seed = self._files = 0
@@ -228,7 +237,7 @@ class Sitting:
             if name not in self._thumbnails:
                 try:
                     painted = self.atelier.paint(small, self._style(name), Manner())
-                    self._thumbnails[name] = self._shown(painted)
+                    self._thumbnails[name] = self._shown(painted, lasting=True)
                 except StylizeError as error:
                     notes.append(self.atelier.plain(sentence_of(error)))
         self.shown = [name for name in names if name in self._thumbnails]
@@ -237,7 +246,7 @@ class Sitting:
     def choose(self, weights: Mapping[str, float]) -> None:
         """Choose a style, or a blend. Raises UsageError where that is none."""
         style = blend([(name, self._style(name), weight) for name, weight in weights.items()])
-        self.chosen, self.weights = Chosen(style, "+".join(weights)), dict(weights)
+        self.chosen, self.weights = Chosen(style, _short("+".join(weights), _LONGEST_STYLE)), dict(weights)
         self._earlier, self._four = [], []
 
     def take(self, name: str) -> None:
@@ -318,7 +327,7 @@ class Sitting:
         if self.photo is None:
             raise UsageError("Choose a photograph first.")
         ((job,), _) = plan_jobs([self.photo], Naming(None, chosen.name, manner.suffix))
-        job = replace(job, target=self._folder / "painted" / job.target.name)
+        job = replace(job, target=self._folder / "painted" / _short(job.target.name, _LONGEST_FILE))
         (outcome,) = self.atelier.work([job], chosen.style, manner)
         if outcome.status != "done":
             raise PictureError(self.atelier.plain(outcome.note))
@@ -388,14 +397,23 @@ class Sitting:
     def _style(self, name: str) -> ResolvedStyle:
         return self._works[name] if name in self._works else self.atelier.style(name)
 
-    def _shown(self, picture: Picture) -> Path:
-        """A file of the picture for the window, without any metadata."""
+    def _shown(self, picture: Picture, lasting: bool = False) -> Path:
+        """A file of the picture for the window, without any metadata; soon removed, unless it is lasting."""
         self._files += 1
         path = self._folder / f"{self._files}.jpg"
         write_picture(Picture(picture.rgb, picture.alpha), path, "JPEG", _QUALITY)
+        if not lasting:
+            self._passing.append(path)
+        if len(self._passing) > _PASSING:
+            self._passing.popleft().unlink(missing_ok=True)
         return path
 
 
 def _within(picture: Picture, longer_side: int) -> Picture:
     """The picture, reduced if it is larger."""
     return resize_picture(picture, longer_side) if max(picture.size) > longer_side else picture
+
+
+def _short(name: str, most: int) -> str:
+    """The end of a name that is too long, in so many bytes."""
+    return name.encode()[-most:].decode(errors="ignore")

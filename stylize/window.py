@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.themes import Base as Theme
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
@@ -39,17 +40,18 @@ _POLICY = (
 """A browser's Content-Security-Policy: Gradio's page, and nothing from any other place."""
 
 _CSS = """
-.gradio-container { max-width: 1500px !important; margin: 0 auto; padding: 1.5rem !important; }
 footer { display: none !important; }
-#title { font-size: 1.35rem; font-weight: 600; letter-spacing: .01em; margin: .2rem 0 .6rem; }
-#photo { max-width: 760px; margin: 8vh auto 0; width: 100%; }
-#hint { text-align: center; opacity: .6; font-size: .9rem; }
-#about { font-size: .95rem; line-height: 1.5; min-height: 3.2rem; }
-#about .dim { opacity: .65; } #about summary { cursor: pointer; opacity: .65; }
-#notes { font-size: .92rem; } #notes li { margin-left: 1.2rem; list-style: disc; }
-#styles .caption-label, #variations .caption-label { font-size: .78rem; }
+main.fillable { padding: 1.2rem 2rem !important; }
+#title .prose { font-size: 1.3rem; font-weight: 600; }
+#photo { max-width: 760px; width: 100%; margin: 8vh auto 0; }
+#hint { width: 100%; text-align: center; opacity: .6; }
+#about { min-height: 3rem; } #about .dim, #about summary { opacity: .65; } #about summary { cursor: pointer; }
+#notes li { margin-left: 1.2rem; list-style: disc; }
 #stage img { border-radius: 2px; }
+#styles .caption-label, #variations .caption-label { max-width: 100%; left: 0; right: 0; font-size: .72rem;
+  padding: .15rem .4rem; border-radius: 0; text-align: left; background: #fffd; color: #222; }
 """
+
 
 _SAVE = """(file) => { if (!file) return; const link = document.createElement("a");
   link.href = file.url; link.download = file.orig_name; link.click(); }"""
@@ -78,12 +80,18 @@ class Guard:
 
 
 class Window:
-    """The page: its components and their actions. `blocks` is what Gradio serves."""
+    """The page: its components and their actions. `blocks` is what Gradio serves at the address `host`.
 
-    def __init__(self, atelier: Atelier, megabytes: int) -> None:
+    A file that is uploaded may have so many megabytes.
+    """
+
+    def __init__(self, atelier: Atelier, host: str, megabytes: int) -> None:
         self.atelier = atelier
-        self.megabytes = megabytes
-        with gr.Blocks(title="stylize", analytics_enabled=False, delete_cache=_OLDEST) as self.blocks:
+        self.host, self.megabytes = host, megabytes
+        self.is_local = host in {"127.0.0.1", "localhost"}
+        with gr.Blocks(
+            title="stylize", analytics_enabled=False, delete_cache=_OLDEST, fill_width=True
+        ) as self.blocks:
             self.sitting = gr.State(None, delete_callback=_close)
             self._entrance()
             with gr.Row(visible=False) as self.room:
@@ -101,17 +109,16 @@ class Window:
             self._wire_variations()
             self._wire_files()
 
-    def launch(self, host: str, port: int | None) -> str:
-        """Begin to serve, in threads of its own. The address."""
-        local = host in {"127.0.0.1", "localhost"}
+    def launch(self, port: int | None) -> str:
+        """Begin to serve, in threads of its own. The address; without a port, the first that is free."""
         guards = [Middleware(Guard)]
-        if local:  # a page elsewhere whose name was made to point here is not let in
+        if self.is_local:  # a page elsewhere whose name was made to point here is not let in
             guards.append(Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"]))
         _, address, _ = self.blocks.launch(
-            server_name=host, server_port=port, share=False, prevent_thread_lock=True, quiet=True,
-            inline=False, max_file_size=self.megabytes << 20, allowed_paths=[], enable_monitoring=False, ssr_mode=False,
-            pwa=False, mcp_server=False, run_history=False, footer_links=[], theme=_theme(), css=_CSS,
-            app_kwargs={"middleware": guards, "docs_url": None, "redoc_url": None, "openapi_url": None},
+            server_name=self.host, server_port=port, share=False, prevent_thread_lock=True, quiet=True,
+            inline=False, max_file_size=self.megabytes << 20, allowed_paths=[], enable_monitoring=False,
+            ssr_mode=False, pwa=False, mcp_server=False, run_history=False, footer_links=[], theme=_theme(),
+            css=_CSS, app_kwargs={"middleware": guards, "docs_url": None, "redoc_url": None},
         )  # fmt: skip
         return address
 
@@ -120,15 +127,13 @@ class Window:
     def _entrance(self) -> None:
         gr.HTML("stylize", elem_id="title")
         self.photo = gr.File(label="Your photo", height=340, elem_id="photo", file_types=_kinds())
-        megapixels = self.atelier.megapixels
-        self.hint = gr.HTML(
-            f"Up to {self.megabytes} MB and {megapixels} megapixels. It stays on this machine.",
-            elem_id="hint",
-        )
+        limits = f"Up to {self.megabytes} MB and {self.atelier.megapixels} megapixels."
+        stays = " It does not leave this machine." if self.is_local else ""
+        self.hint = gr.HTML(limits + stays, elem_id="hint")
 
     def _stage(self) -> None:
         self.stage = gr.ImageSlider(
-            show_label=False, container=False, interactive=False, max_height=620, buttons=["fullscreen"],
+            show_label=False, container=False, interactive=False, max_height=680, buttons=["fullscreen"],
             elem_id="stage",
         )  # fmt: skip
         self.about = gr.HTML(elem_id="about")
@@ -136,7 +141,7 @@ class Window:
             self.strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", scale=3, elem_id="strength")
             self.keep_colour = gr.Checkbox(label="Keep the photo's colours", scale=2, elem_id="keep-colour")
         with gr.Row():
-            self.download = gr.Button("Download", variant="primary", elem_id="download")
+            self.download = gr.Button("Download in full size", variant="primary", elem_id="download")
             self.another = gr.UploadButton("Another photo", file_types=_kinds(), elem_id="another")
         self.saved = gr.DownloadButton(visible=False, size="sm", elem_id="saved")
         with gr.Accordion("File", open=False), gr.Row():
@@ -145,7 +150,7 @@ class Window:
             self.private = gr.Checkbox(label="Leave out location and serial numbers", elem_id="private")
 
     def _styles(self) -> None:
-        self.styles = _gallery(3, 470, "styles")
+        self.styles = _gallery(3, 560, "styles")
         self.blending = gr.Checkbox(label="Blend: a click adds a style, or takes it out", elem_id="blend")
         self.weights = [
             gr.Slider(0, 1, 1, step=0.05, visible=False, elem_id=f"weight-{number}")
@@ -154,7 +159,7 @@ class Window:
         self.work = gr.UploadButton("A painting as style", size="sm", file_types=_kinds(), elem_id="work")
 
     def _variations(self) -> None:
-        self.four = _gallery(2, 400, "variations")
+        self.four = _gallery(2, 440, "variations")
         with gr.Row():
             self.vary = gr.Button("Four variations", variant="primary", elem_id="vary")
             self.back = gr.Button("Back", elem_id="back")
@@ -172,7 +177,7 @@ class Window:
         self.archive = gr.DownloadButton(visible=False, elem_id="archive")
         self.notes = gr.HTML(elem_id="notes", min_height=40)
 
-    # -- what happens ---------------------------------------------------------------------------------
+    # -- what leads to what ---------------------------------------------------------------------------
 
     @property
     def _manner(self) -> list[Any]:
@@ -180,154 +185,59 @@ class Window:
         return [self.strength, self.keep_colour, self.size, self.format, self.private]
 
     def _wire_photo(self) -> None:
-        def show(sitting: Sitting | None, file: str | None, *manner: Any) -> Sequence[Any]:
-            if file is None:
-                return [gr.skip()] * 6
-            sitting = sitting or self.atelier.sitting()
-            sitting.open(Path(file))
-            if sitting.chosen is None:
-                sitting.choose({_FIRST: 1.0})
-            here, gone = gr.update(visible=True), gr.update(visible=False, value=None)
-            return sitting, here, gone, gr.update(visible=False), *self._seen(sitting, *manner)
-
-        def thumbnails(sitting: Sitting | None, progress: gr.Progress = gr.Progress()) -> Any:  # noqa: B008
-            return self._thumbnails(_here(sitting), progress)
-
+        shown = [self.sitting, self.room, self.photo, self.hint, self.stage, self.about]
         for source in (self.photo, self.another):
-            shown = [self.sitting, self.room, self.photo, self.hint, self.stage, self.about]
-            opened = self._on(source.upload, show, [self.sitting, source, *self._manner], shown)
-            self._on(opened.success, thumbnails, self.sitting, self.styles)
-            self._on(opened.success, lambda: ([], gr.update(visible=False)), None, [self.four, self.saved])
+            opened = self._on(source.upload, self._open, [self.sitting, source, *self._manner], shown)
+            self._on(opened.success, self._show_styles, self.sitting, self.styles)
+            self._on(opened.success, self._clear, None, [self.four, self.saved])
         for control in (self.strength, self.keep_colour, self.size):
-            self._look_again(control.input)
+            self._look_after(control.input)
 
     def _wire_styles(self) -> None:
-        def choose(event: gr.SelectData, sitting: Sitting | None, blending: bool) -> Sequence[Any]:
-            sitting, name = _here(sitting), _here(sitting).shown[event.index]
-            if blending:
-                sitting.take(name)
-            else:
-                sitting.choose({name: 1.0})
-            return [*self._sliders(sitting), []]
-
-        def weigh(sitting: Sitting | None, *values: float) -> None:
-            sitting = _here(sitting)
-            sitting.choose(dict(zip(sitting.weights, values, strict=False)))
-
-        def add(sitting: Sitting | None, file: str) -> Sequence[Any]:
-            sitting = _here(sitting)
-            sitting.choose({sitting.add_work(Path(file)): 1.0})
-            return [self._thumbnails(sitting), *self._sliders(sitting), []]
-
         shown = [*self.weights, self.four]
-        self._look_again(self._on(self.styles.select, choose, [self.sitting, self.blending], shown).success)
-        self._look_again(
-            self._on(self.work.upload, add, [self.sitting, self.work], [self.styles, *shown]).success
-        )
-        for slider in self.weights:
-            weighed = self._on(slider.input, weigh, [self.sitting, *self.weights], None, "always_last")
-            self._look_again(weighed.success)
+        chosen = self._on(self.styles.select, self._choose, [self.sitting, self.blending], shown)
+        added = self._on(self.work.upload, self._add, [self.sitting, self.work], [self.styles, *shown])
+        weighed = [
+            self._on(
+                slider.input, self._weigh, [self.sitting, *self.weights], None, trigger_mode="always_last"
+            )
+            for slider in self.weights
+        ]
+        for event in (chosen, added, *weighed):
+            self._look_after(event.success)
 
     def _wire_variations(self) -> None:
-        def vary(sitting: Sitting | None, *manner: Any) -> Sequence[Any]:
-            return gr.update(value=_here(sitting).vary(_manner_of(*manner)), selected_index=None)
-
-        def pick(event: gr.SelectData, sitting: Sitting | None) -> Any:
-            _here(sitting).pick(event.index)
-            return gr.update(value="Four nearer to it")
-
-        def back(sitting: Sitting | None) -> Sequence[Any]:
-            _here(sitting).back()
-            return [], "Four variations"
-
-        def keep(sitting: Sitting | None, name: str) -> Sequence[Any]:
-            sitting = _here(sitting)
-            path = sitting.keep(name)
-            gr.Info(html.escape(f"Kept: stylize apply photo.jpg --style {path.stem}"), title="")
-            return self._thumbnails(sitting), ""
-
-        self._on(self.vary.click, vary, [self.sitting, *self._manner], self.four)
-        self._look_again(self._on(self.four.select, pick, self.sitting, self.vary).success)
-        self._look_again(self._on(self.back.click, back, self.sitting, [self.four, self.vary]).success)
+        self._on(self.vary.click, self._vary, [self.sitting, *self._manner], self.four)
+        picked = self._on(self.four.select, self._pick, self.sitting, self.vary)
+        returned = self._on(self.back.click, self._go_back, self.sitting, [self.four, self.vary])
+        for event in (picked, returned):
+            self._look_after(event.success)
         for event in (self.keep.click, self.name.submit):
-            self._on(event, keep, [self.sitting, self.name], [self.styles, self.name])
+            self._on(event, self._keep, [self.sitting, self.name], [self.styles, self.name])
 
     def _wire_files(self) -> None:
-        def paint(sitting: Sitting | None, *manner: Any) -> Any:
-            path = _here(sitting).paint_full(_manner_of(*manner))
-            return gr.DownloadButton(path.name, value=path, visible=True)
-
-        def paint_all(
-            sitting: Sitting | None,
-            files: Sequence[str] | None,
-            progress: gr.Progress = gr.Progress(),  # noqa: B008 - this is how Gradio is asked for it
-            *manner: Any,
-        ) -> Sequence[Any]:
-            if not files:
-                raise UsageError("Choose some photos first.")
-
-            def tell(done: int, total: int) -> None:
-                progress((done, total), desc="Painting", unit="photos")
-
-            batch = _here(sitting).paint_many([Path(file) for file in files], _manner_of(*manner), tell)
-            failed = "".join(f"<li>{html.escape(note)}</li>" for note in batch.notes)
-            report = f"{batch.done} of {len(files)} painted.<ul>{failed}</ul>"
-            if batch.archive is None:
-                return gr.update(visible=False), report
-            return gr.DownloadButton(batch.archive.name, value=batch.archive, visible=True), report
-
-        def stop(sitting: Sitting | None) -> None:
-            _here(sitting).stopped = True
-
-        self._on(self.download.click, paint, [self.sitting, *self._manner], self.saved).success(
-            None, self.saved, None, js=_SAVE
-        )
+        painted = self._on(
+            self.download.click, self._paint, [self.sitting, *self._manner], self.saved, show_progress="full",
+            show_progress_on=self.stage,
+        )  # fmt: skip
+        painted.success(None, self.saved, None, js=_SAVE)
         self._on(
-            self.paint_all.click,
-            paint_all,
-            [self.sitting, self.files, *self._manner],
-            [self.archive, self.notes],
-        )
-        self._on(self.stop.click, stop, self.sitting, None)
+            self.paint_all.click, self._paint_all, [self.sitting, self.files, *self._manner],
+            [self.archive, self.notes], show_progress="full", show_progress_on=self.notes,
+        )  # fmt: skip
+        self._on(self.stop.click, self._stop, self.sitting, None)
 
-    def _look_again(self, event: Callable[..., Any]) -> None:
-        """Paint what is shown anew when something has happened."""
-
-        def look(sitting: Sitting | None, *manner: Any) -> Sequence[Any]:
-            return [*self._seen(_here(sitting), *manner), gr.update(visible=False)]
-
-        self._on(
-            event, look, [self.sitting, *self._manner], [self.stage, self.about, self.saved], "always_last"
-        )
-
-    def _seen(self, sitting: Sitting, *manner: Any) -> Sequence[Any]:
-        """What stands on the stage, and below it."""
-        wanted = _manner_of(*manner)
-        return sitting.view(wanted), _about(sitting.cards, sitting.is_reduced(wanted))
-
-    def _thumbnails(self, sitting: Sitting, progress: gr.Progress | None = None) -> Any:
-        def tell(done: int, total: int) -> None:
-            if progress is not None:
-                progress((done, total), desc="Painting", unit="styles")
-
-        shown, notes = sitting.thumbnails(tell)
-        for note in notes:
-            gr.Warning(html.escape(note), title="")
-        return gr.update(value=shown, selected_index=None)
-
-    def _sliders(self, sitting: Sitting) -> list[Any]:
-        """A slider for each style of a blend."""
-        blended = list(sitting.weights.items()) if len(sitting.weights) > 1 else []
-        shown = [gr.Slider(label=name, value=weight, visible=True) for name, weight in blended]
-        return shown + [gr.Slider(visible=False)] * (MOST_BLENDED - len(shown))
+    def _look_after(self, event: Callable[..., Any]) -> None:
+        """Paint what is shown anew after something has happened."""
+        shown = [self.stage, self.about, self.saved]
+        self._on(event, self._look, [self.sitting, *self._manner], shown, trigger_mode="always_last")
 
     def _on(
-        self, event: Callable[..., Any], action: Callable[..., Any], inputs: Any, outputs: Any,
-        trigger: str = "once",
-    ) -> Any:  # fmt: skip
-        """Let an action follow an event. With the trigger "always_last" the last of many counts."""
-        more = {"trigger_mode": trigger, "show_progress": "minimal", "api_visibility": "private"}
-        return event(self._told(action), inputs, outputs, **more)
+        self, event: Callable[..., Any], action: Callable[..., Any], inputs: Any, outputs: Any, **more: Any
+    ) -> Any:
+        """Let an action follow an event; `more` is for Gradio."""
+        usual = {"show_progress": "minimal", "api_visibility": "private"}
+        return event(self._told(action), inputs, outputs, **usual | more)
 
     def _told(self, action: Callable[..., Any]) -> Callable[..., Any]:
         """An action that tells what is wrong in a sentence."""
@@ -344,6 +254,94 @@ class Window:
 
         return call
 
+    # -- what is done ---------------------------------------------------------------------------------
+
+    def _open(self, sitting: Sitting | None, file: str, *manner: Any) -> Sequence[Any]:
+        sitting = sitting or self.atelier.sitting()
+        sitting.open(Path(file))
+        if sitting.chosen is None:
+            sitting.choose({_FIRST: 1.0})
+        here, gone = gr.update(visible=True), gr.update(visible=False)
+        return sitting, here, gr.update(visible=False, value=None), gone, *_seen(sitting, *manner)
+
+    def _clear(self) -> Sequence[Any]:
+        return [], gr.update(visible=False)
+
+    def _look(self, sitting: Sitting | None, *manner: Any) -> Sequence[Any]:
+        return *_seen(_here(sitting), *manner), gr.update(visible=False)
+
+    def _show_styles(
+        self,
+        sitting: Sitting | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - this is how Gradio is asked for it
+    ) -> Any:
+        def tell(done: int, total: int) -> None:
+            progress((done, total), desc="Painting", unit="styles")
+
+        return _thumbnails(_here(sitting), tell)
+
+    def _choose(self, event: gr.SelectData, sitting: Sitting | None, blending: bool) -> Sequence[Any]:
+        sitting = _here(sitting)
+        name = sitting.shown[event.index]
+        if blending:
+            sitting.take(name)
+        else:
+            sitting.choose({name: 1.0})
+        return *_sliders(sitting), []
+
+    def _weigh(self, sitting: Sitting | None, *weights: float) -> None:
+        sitting = _here(sitting)
+        sitting.choose(dict(zip(sitting.weights, weights, strict=False)))
+
+    def _add(self, sitting: Sitting | None, file: str) -> Sequence[Any]:
+        sitting = _here(sitting)
+        sitting.choose({sitting.add_work(Path(file)): 1.0})
+        return _thumbnails(sitting), *_sliders(sitting), []
+
+    def _vary(self, sitting: Sitting | None, *manner: Any) -> Any:
+        return gr.update(value=_here(sitting).vary(_manner_of(*manner)), selected_index=None)
+
+    def _pick(self, event: gr.SelectData, sitting: Sitting | None) -> str:
+        _here(sitting).pick(event.index)
+        return "Four nearer to it"
+
+    def _go_back(self, sitting: Sitting | None) -> Sequence[Any]:
+        _here(sitting).back()
+        return [], "Four variations"
+
+    def _keep(self, sitting: Sitting | None, name: str) -> Sequence[Any]:
+        sitting = _here(sitting)
+        path = sitting.keep(name)
+        gr.Info(html.escape(f"Kept: stylize apply photo.jpg --style {path.stem}"), title="")
+        return _thumbnails(sitting), ""
+
+    def _paint(self, sitting: Sitting | None, *manner: Any) -> Any:
+        path = _here(sitting).paint_full(_manner_of(*manner))
+        return gr.update(label=path.name, value=path, visible=True)
+
+    def _paint_all(
+        self,
+        sitting: Sitting | None,
+        files: Sequence[str] | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+        *manner: Any,
+    ) -> Sequence[Any]:
+        if not files:
+            raise UsageError("Choose some photos first.")
+
+        def tell(done: int, total: int) -> None:
+            progress((done, total), desc="Painting", unit="photos")
+
+        batch = _here(sitting).paint_many([Path(file) for file in files], _manner_of(*manner), tell)
+        failed = "".join(f"<li>{html.escape(note)}</li>" for note in batch.notes)
+        report = f"{batch.done} of {len(files)} painted.<ul>{failed}</ul>"
+        if batch.archive is None:
+            return gr.update(visible=False), report
+        return gr.update(label=batch.archive.name, value=batch.archive, visible=True), report
+
+    def _stop(self, sitting: Sitting | None) -> None:
+        _here(sitting).stopped = True
+
 
 def _here(sitting: Sitting | None) -> Sitting:
     """The sitting. UsageError before there is one."""
@@ -355,6 +353,27 @@ def _here(sitting: Sitting | None) -> Sitting:
 def _close(sitting: Sitting | None) -> None:
     if sitting is not None:
         sitting.close()
+
+
+def _seen(sitting: Sitting, *manner: Any) -> Sequence[Any]:
+    """What stands on the stage, and below it."""
+    wanted = _manner_of(*manner)
+    return sitting.view(wanted), _about(sitting.cards, sitting.is_reduced(wanted))
+
+
+def _thumbnails(sitting: Sitting, tell: Callable[[int, int], None] = lambda done, total: None) -> Any:
+    """The gallery of styles, and a word on those that are not good."""
+    shown, notes = sitting.thumbnails(tell)
+    for note in notes:
+        gr.Warning(html.escape(note), title="")
+    return gr.update(value=shown, selected_index=None)
+
+
+def _sliders(sitting: Sitting) -> list[Any]:
+    """A slider for each style of a blend."""
+    blended = list(sitting.weights.items()) if len(sitting.weights) > 1 else []
+    shown = [gr.update(label=name, value=weight, visible=True) for name, weight in blended]
+    return shown + [gr.update(visible=False)] * (MOST_BLENDED - len(shown))
 
 
 def _manner_of(strength: float, keep_colour: bool, size: str, format: str, private: bool) -> Manner:
@@ -388,9 +407,9 @@ def _about(cards: Sequence[StyleCard], reduced: bool) -> str:
     return f"{'<br>'.join(heads)}<span class='dim'>{note}</span>{details}"
 
 
-def _theme() -> gr.themes.Base:
+def _theme() -> Theme:
     """Quiet greys, and the fonts of the system: others would be fetched."""
-    return gr.themes.Base(
+    return Theme(
         primary_hue="stone", neutral_hue="stone", radius_size="sm", font=("system-ui", "sans-serif"),
         font_mono=("ui-monospace", "monospace"),
     )  # fmt: skip

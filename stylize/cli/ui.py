@@ -55,10 +55,10 @@ def ui(
             from stylize.atelier import Atelier  # torch and Gradio come with these
             from stylize.window import Window
 
-            window = Window(Atelier(folder, device, dtype, max_megapixels), max_upload)
-            address = window.launch(host, port)
+            window = Window(Atelier(folder, device, dtype, max_megapixels), host, max_upload)
+            address = window.launch(port)
         write_line(address)
-        if host not in {_LOCAL, "localhost"}:
+        if not window.is_local:
             say("Whoever reaches this machine can use this window; there is no password.")
         say("Ctrl-C ends it.")
         if browser:
