@@ -30,6 +30,8 @@ _FIRST = "ink-wash"
 _SIZES = {"As the photo": None, "1024 pixels": 1024, "2048 pixels": 2048, "4096 pixels": 4096}
 _FORMATS = {"As the photo": None, "JPEG": "jpg", "PNG": "png", "WebP": "webp", "TIFF": "tiff"}
 
+_FOUR, _NEARER = "Four variations", "Four nearer to it"
+
 _OLDEST = (3600, 86400)
 """Every hour, uploads and results older than a day are removed; in seconds."""
 
@@ -144,7 +146,7 @@ class Window:
             self.download = gr.Button("Download in full size", variant="primary", elem_id="download")
             self.another = gr.UploadButton("Another photo", file_types=_kinds(), elem_id="another")
         self.saved = gr.DownloadButton(visible=False, size="sm", elem_id="saved")
-        with gr.Accordion("File", open=False), gr.Row():
+        with gr.Accordion("Size, format, metadata", open=False), gr.Row():
             self.size = gr.Dropdown(list(_SIZES), label="Longer side", elem_id="size")
             self.format = gr.Dropdown(list(_FORMATS), label="Format", elem_id="format")
             self.private = gr.Checkbox(label="Leave out location and serial numbers", elem_id="private")
@@ -159,9 +161,9 @@ class Window:
         self.work = gr.UploadButton("A painting as style", size="sm", file_types=_kinds(), elem_id="work")
 
     def _variations(self) -> None:
-        self.four = _gallery(2, 440, "variations")
+        self.four = _gallery(2, 560, "variations")
         with gr.Row():
-            self.vary = gr.Button("Four variations", variant="primary", elem_id="vary")
+            self.vary = gr.Button(_FOUR, variant="primary", elem_id="vary")
             self.back = gr.Button("Back", elem_id="back")
         with gr.Row(equal_height=True):
             self.name = gr.Textbox(
@@ -185,16 +187,16 @@ class Window:
         return [self.strength, self.keep_colour, self.size, self.format, self.private]
 
     def _wire_photo(self) -> None:
-        shown = [self.sitting, self.room, self.photo, self.hint, self.stage, self.about]
+        shown = [self.sitting, self.room, self.photo, self.hint, self.stage, self.about, self.saved]
         for source in (self.photo, self.another):
             opened = self._on(source.upload, self._open, [self.sitting, source, *self._manner], shown)
             self._on(opened.success, self._show_styles, self.sitting, self.styles)
-            self._on(opened.success, self._clear, None, [self.four, self.saved])
+            self._on(opened.success, _no_variations, None, [self.four, self.vary])
         for control in (self.strength, self.keep_colour, self.size):
             self._look_after(control.input)
 
     def _wire_styles(self) -> None:
-        shown = [*self.weights, self.four]
+        shown = self.weights
         chosen = self._on(self.styles.select, self._choose, [self.sitting, self.blending], shown)
         added = self._on(self.work.upload, self._add, [self.sitting, self.work], [self.styles, *shown])
         weighed = [
@@ -205,11 +207,13 @@ class Window:
         ]
         for event in (chosen, added, *weighed):
             self._look_after(event.success)
+            self._on(event.success, _no_variations, None, [self.four, self.vary])
 
     def _wire_variations(self) -> None:
         self._on(self.vary.click, self._vary, [self.sitting, *self._manner], self.four)
         picked = self._on(self.four.select, self._pick, self.sitting, self.vary)
-        returned = self._on(self.back.click, self._go_back, self.sitting, [self.four, self.vary])
+        returned = self._on(self.back.click, self._go_back, self.sitting, None)
+        self._on(returned.success, _no_variations, None, [self.four, self.vary])
         for event in (picked, returned):
             self._look_after(event.success)
         for event in (self.keep.click, self.name.submit):
@@ -262,10 +266,7 @@ class Window:
         if sitting.chosen is None:
             sitting.choose({_FIRST: 1.0})
         here, gone = gr.update(visible=True), gr.update(visible=False)
-        return sitting, here, gr.update(visible=False, value=None), gone, *_seen(sitting, *manner)
-
-    def _clear(self) -> Sequence[Any]:
-        return [], gr.update(visible=False)
+        return sitting, here, gr.update(visible=False, value=None), gone, *_seen(sitting, *manner), gone
 
     def _look(self, sitting: Sitting | None, *manner: Any) -> Sequence[Any]:
         return *_seen(_here(sitting), *manner), gr.update(visible=False)
@@ -287,7 +288,7 @@ class Window:
             sitting.take(name)
         else:
             sitting.choose({name: 1.0})
-        return *_sliders(sitting), []
+        return _sliders(sitting)
 
     def _weigh(self, sitting: Sitting | None, *weights: float) -> None:
         sitting = _here(sitting)
@@ -296,18 +297,17 @@ class Window:
     def _add(self, sitting: Sitting | None, file: str) -> Sequence[Any]:
         sitting = _here(sitting)
         sitting.choose({sitting.add_work(Path(file)): 1.0})
-        return _thumbnails(sitting), *_sliders(sitting), []
+        return _thumbnails(sitting), *_sliders(sitting)
 
     def _vary(self, sitting: Sitting | None, *manner: Any) -> Any:
         return gr.update(value=_here(sitting).vary(_manner_of(*manner)), selected_index=None)
 
     def _pick(self, event: gr.SelectData, sitting: Sitting | None) -> str:
         _here(sitting).pick(event.index)
-        return "Four nearer to it"
+        return _NEARER
 
-    def _go_back(self, sitting: Sitting | None) -> Sequence[Any]:
+    def _go_back(self, sitting: Sitting | None) -> None:
         _here(sitting).back()
-        return [], "Four variations"
 
     def _keep(self, sitting: Sitting | None, name: str) -> Sequence[Any]:
         sitting = _here(sitting)
@@ -353,6 +353,11 @@ def _here(sitting: Sitting | None) -> Sitting:
 def _close(sitting: Sitting | None) -> None:
     if sitting is not None:
         sitting.close()
+
+
+def _no_variations() -> Sequence[Any]:
+    """No variations any more, and the word on the button that makes them."""
+    return [], _FOUR
 
 
 def _seen(sitting: Sitting, *manner: Any) -> Sequence[Any]:
