@@ -308,6 +308,8 @@ class Sitting:
     def keep(self, name: str) -> Path:
         """Make what is chosen a style of the user's own, with a card. Its file; UsageError for a bad name."""
         name, style = name.strip(), self._chosen().style
+        if not name:
+            raise UsageError("Give it a name first, like my-ink.")
         if not bundled.may_be_own_style(name):
             raise UsageError(f"A style cannot be called {name!r}; choose another name, like my-ink.")
         target = bundled.own_styles_folder() / f"{name}.safetensors"

@@ -49,7 +49,8 @@ main.fillable { padding: 1.2rem 2rem !important; }
 #hint { width: 100%; text-align: center; opacity: .6; }
 #about { min-height: 3rem; } #about .dim, #about summary { opacity: .65; } #about summary { cursor: pointer; }
 #notes li { margin-left: 1.2rem; list-style: disc; }
-#stage img { border-radius: 2px; }
+#stage img { border-radius: 2px; background: none; }
+.toast-wrap { top: auto !important; bottom: 1rem !important; }
 #styles .caption-label, #variations .caption-label { max-width: 100%; left: 0; right: 0; font-size: .72rem;
   padding: .15rem .4rem; border-radius: 0; text-align: left; background: #fffd; color: #222; }
 """
@@ -135,13 +136,13 @@ class Window:
 
     def _stage(self) -> None:
         self.stage = gr.ImageSlider(
-            show_label=False, container=False, interactive=False, max_height=680, buttons=["fullscreen"],
-            elem_id="stage",
+            show_label=False, container=False, interactive=False, max_height=680, slider_position=30,
+            buttons=["fullscreen"], elem_id="stage",
         )  # fmt: skip
         self.about = gr.HTML(elem_id="about")
         with gr.Row():
             self.strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", scale=3, elem_id="strength")
-            self.keep_colour = gr.Checkbox(label="Keep the photo's colours", scale=2, elem_id="keep-colour")
+            self.keep_colour = gr.Checkbox(label="Keep the colours", scale=2, elem_id="keep-colour")
         with gr.Row():
             self.download = gr.Button("Download in full size", variant="primary", elem_id="download")
             self.another = gr.UploadButton("Another photo", file_types=_kinds(), elem_id="another")
@@ -175,6 +176,7 @@ class Window:
         self.files = gr.File(label="Photos", file_count="multiple", height=240, elem_id="files")
         with gr.Row():
             self.paint_all = gr.Button("Paint all", variant="primary", elem_id="paint-all")
+            self.folder = gr.UploadButton("A folder", file_count="directory", elem_id="folder")
             self.stop = gr.Button("Stop", elem_id="stop")
         self.archive = gr.DownloadButton(visible=False, elem_id="archive")
         self.notes = gr.HTML(elem_id="notes", min_height=40)
@@ -229,6 +231,7 @@ class Window:
             self.paint_all.click, self._paint_all, [self.sitting, self.files, *self._manner],
             [self.archive, self.notes], show_progress="full", show_progress_on=self.notes,
         )  # fmt: skip
+        self._on(self.folder.upload, self._take_folder, self.folder, self.files)
         self._on(self.stop.click, self._stop, self.sitting, None)
 
     def _look_after(self, event: Callable[..., Any]) -> None:
@@ -338,6 +341,10 @@ class Window:
         if batch.archive is None:
             return gr.update(visible=False), report
         return gr.update(label=batch.archive.name, value=batch.archive, visible=True), report
+
+    def _take_folder(self, files: Sequence[str]) -> list[str]:
+        paths = map(Path, files)
+        return [str(path) for path in paths if path.suffix.lower() in READABLE and path.name[0] != "."]
 
     def _stop(self, sitting: Sitting | None) -> None:
         _here(sitting).stopped = True

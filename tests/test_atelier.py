@@ -254,7 +254,7 @@ def test_what_is_kept_is_a_style_by_name(tiny: Base, home: Path, sitting: Sittin
     assert card.licence == "MIT"
     assert "A and C" in card.description
     assert "my-own" in sitting.names()
-    for name, why in (("my-own", "You have"), ("../x", "cannot be called"), ("", "cannot be called")):
+    for name, why in (("my-own", "You have"), ("../x", "cannot be called"), ("", "Give it a name")):
         with pytest.raises(UsageError, match=why):
             sitting.keep(name)
 

@@ -170,6 +170,17 @@ def test_paint_blend_pick_keep_and_download(served: Served, page: Any, run: Run,
 
     # Many photos, one of which is none
     page.get_by_role("tab", name="Many photos").click()
+    holiday = tmp_path / "holiday"
+    holiday.mkdir()
+    for name in ("one.jpg", "two.png", "notes.txt"):
+        scene(60, 40).save(holiday / name, format="PNG")
+    with page.expect_file_chooser() as chooser:
+        page.locator("#folder").click()
+    chooser.value.set_files(holiday)
+    expect(page.locator("#files")).to_contain_text("two")
+    page.locator("#paint-all").click()
+    expect(page.locator("#notes")).to_contain_text("2 of 2 painted.")
+    page.locator("#files").get_by_role("button", name="Clear").click()
     page.set_input_files("#files input[type=file]", [photo, served.home / "beside.txt"])
     expect(page.locator("#files")).to_contain_text("beside")
     page.locator("#paint-all").click()
