@@ -16,9 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import mkdtemp
 
+from torch import Tensor
+
 from stylize import bundled, hub
 from stylize.cards import StyleCard, derived_card
 from stylize.errors import PictureError, StylizeError, UsageError, sentence_of
+from stylize.generator import mix_codes
 from stylize.images import picture_size, read_picture, resize_picture, write_picture
 from stylize.jobs import Job, Naming, plan_jobs
 from stylize.looks import Look
@@ -77,6 +80,8 @@ class Chosen:
     style: ResolvedStyle
     name: str
     """What results are named after."""
+    origin: Tensor
+    """The code (1, code_size or more) before any variation: noise is measured by it."""
     rounds: int = 0
     """How many variations led here."""
 
@@ -246,7 +251,8 @@ class Sitting:
     def choose(self, weights: Mapping[str, float]) -> None:
         """Choose a style, or a blend. Raises UsageError where that is none."""
         style = blend([(name, self._style(name), weight) for name, weight in weights.items()])
-        self.chosen, self.weights = Chosen(style, _short("+".join(weights), _LONGEST_STYLE)), dict(weights)
+        name = _short("+".join(weights), _LONGEST_STYLE)
+        self.chosen, self.weights = Chosen(style, name, style.code), dict(weights)
         self._earlier, self._four = [], []
 
     def take(self, name: str) -> None:
@@ -278,16 +284,8 @@ class Sitting:
     def vary(self, manner: Manner) -> list[Path]:
         """Four others around what is chosen, each time with other noise; the nearer, the more led here."""
         centre, small = self._chosen(), _within(self._photograph(), VARIATION)
-        assert self.photo is not None
-        code, size = centre.style.code, centre.style.base.generator.config.code_size
-        noise = _BROAD * _CALMER**centre.rounds
         self._seed += 1
-        self._four = []
-        for number in range(1, VARIATIONS + 1):
-            job = Job(self.photo, self.photo, centre.name, number)
-            style = replace(centre.style, code=varied(code, size, job, self._seed, noise))
-            name = centre.name if centre.rounds else f"{centre.name}-varied"
-            self._four.append(Chosen(style, name, centre.rounds + 1))
+        self._four = [self._varied(centre, number) for number in range(1, VARIATIONS + 1)]
         manner = replace(manner, longer_side=None)
         return [self._shown(self.atelier.paint(small, one.style, manner)) for one in self._four]
 
@@ -318,7 +316,8 @@ class Sitting:
         own = None if style.base.identity == hub.bundled_identity() else style.base
         target.parent.mkdir(parents=True, exist_ok=True)
         card = derived_card(name, style.cards)
-        save_style(target, Style(style.code, card, style.base.identity, own, canvas=style.canvas))
+        kept = Style(style.code, card, style.base.identity, own, canvas=style.canvas)
+        save_style(target, kept.with_code(style.code, style.base.generator))
         return target
 
     # -- files ----------------------------------------------------------------------------------------
@@ -398,6 +397,15 @@ class Sitting:
 
     def _style(self, name: str) -> ResolvedStyle:
         return self._works[name] if name in self._works else self.atelier.style(name)
+
+    def _varied(self, centre: Chosen, number: int) -> Chosen:
+        """A variation of a style; which one depends on the seed, the photograph's name and the number."""
+        assert self.photo is not None
+        job, size = Job(self.photo, self.photo, variant=number), centre.style.base.generator.config.code_size
+        noisy = varied(centre.origin, size, job, self._seed, _BROAD * _CALMER**centre.rounds)
+        code = mix_codes([centre.style.code, noisy, centre.origin], [1, 1, -1])
+        name = centre.name if centre.rounds else f"{centre.name}-varied"
+        return replace(centre, style=replace(centre.style, code=code), name=name, rounds=centre.rounds + 1)
 
     def _shown(self, picture: Picture, lasting: bool = False) -> Path:
         """A file of the picture for the window, without any metadata; soon removed, unless it is lasting."""
