@@ -50,6 +50,7 @@ main.fillable { padding: 1.2rem 2rem !important; }
 #about { min-height: 3rem; } #about .dim, #about summary { opacity: .65; } #about summary { cursor: pointer; }
 #notes li { margin-left: 1.2rem; list-style: disc; }
 #stage img { border-radius: 2px; background: none; }
+.wrap > span.error, .wrap > .clear-status { display: none; }
 .toast-wrap { top: auto !important; bottom: 1rem !important; }
 #styles .caption-label, #variations .caption-label { max-width: 100%; left: 0; right: 0; font-size: .72rem;
   padding: .15rem .4rem; border-radius: 0; text-align: left; background: #fffd; color: #222; }
@@ -222,10 +223,8 @@ class Window:
             self._on(event, self._keep, [self.sitting, self.name], [self.styles, self.name])
 
     def _wire_files(self) -> None:
-        painted = self._on(
-            self.download.click, self._paint, [self.sitting, *self._manner], self.saved, show_progress="full",
-            show_progress_on=self.stage,
-        )  # fmt: skip
+        manner = [self.sitting, *self._manner]
+        painted = self._on(self.download.click, self._paint, manner, self.saved, show_progress_on=self.stage)
         painted.success(None, self.saved, None, js=_SAVE)
         self._on(
             self.paint_all.click, self._paint_all, [self.sitting, self.files, *self._manner],
