@@ -150,9 +150,7 @@ class Atelier:
 
     def painter(self, style: ResolvedStyle, manner: Manner) -> Painter:
         """The painter of `stylize apply` for a style."""
-        settings = PaintSettings(
-            manner.strength, manner.longer_side, force=True, metadata=manner.metadata, batch=None
-        )
+        settings = PaintSettings(manner.strength, manner.longer_side, force=True, metadata=manner.metadata)
         return Painter(Look(style, keep_colour=manner.keep_colour), self._device, self._dtype, settings)
 
     def paint(self, picture: Picture, style: ResolvedStyle, manner: Manner) -> Picture:

@@ -75,6 +75,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     (folder / "beside.txt").write_text("not for the page")
     environment = {**os.environ, "STYLIZE_HOME": str(folder / "home"), "TMPDIR": str(folder), "NO_COLOR": "1"}
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    environment |= {"GRADIO_ALLOWED_PATHS": "/", "GRADIO_SHARE": "True"}  # for another program
     process = subprocess.Popen(
         [sys.executable, "-m", "stylize", "ui", "--max-upload", "1"], cwd=folder, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -48,9 +48,7 @@ def ui(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with TemporaryDirectory(prefix="stylize-ui-") as name:
         folder = Path(name).resolve()
-        # Gradio reads these when it is loaded: uploads lie in our folder, and nobody is told anything.
-        os.environ |= {"GRADIO_TEMP_DIR": f"{folder}/uploads", "GRADIO_EXAMPLES_CACHE": f"{folder}/examples"}
-        os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
+        _prepare_gradio(folder)
         with talk.status("Opening the window"):
             from stylize.atelier import Atelier  # torch and Gradio come with these
             from stylize.window import Window
@@ -69,6 +67,17 @@ def ui(
                     time.sleep(3600)
         finally:
             window.blocks.close(verbose=False)
+
+
+def _prepare_gradio(folder: Path) -> None:
+    """Set what Gradio reads when it is loaded: uploads lie in a folder, and nobody is told anything.
+
+    What is set for other programs (GRADIO_ALLOWED_PATHS, GRADIO_SHARE ...) must not open this one.
+    """
+    for name in [name for name in os.environ if name.startswith("GRADIO_")]:
+        del os.environ[name]
+    os.environ |= {"GRADIO_TEMP_DIR": f"{folder}/uploads", "GRADIO_EXAMPLES_CACHE": f"{folder}/examples"}
+    os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
 def _check_address(host: str, port: int | None) -> None:
