@@ -14,6 +14,9 @@ from stylize.generator import Generator
 _PACE = 0.25
 """Of the products: codes and adapters learn at one rate, and kernels are the smaller numbers."""
 
+_LOST = 1e-3
+"""Singular values that are no larger than this part of the largest drown in the rounding of fp16."""
+
 Shape = tuple[int, int, int]
 """Outputs of a kernel, its numbers per output, and the rank of its change."""
 
@@ -37,6 +40,19 @@ class Adapters(nn.Module):
             ]
         )
 
+    @staticmethod
+    def of_changes(generator: Generator, changes: Tensor) -> "Adapters":
+        """Adapters that make these changes (1, changes_size), as they follow a code; of the least rank."""
+        kernels = list(generator.kernels.values())
+        parts = changes[0].split([kernel.numel() for kernel in kernels])
+        factors = [_factors(part.view(len(k), -1)) for part, k in zip(parts, kernels, strict=True)]
+        adapters = Adapters([(len(up), down.shape[1], len(down)) for up, down in factors])
+        with torch.no_grad():
+            for number, (up, down) in enumerate(factors):
+                adapters.up[number].copy_(up / _PACE)
+                adapters.down[number].copy_(down)
+        return adapters.requires_grad_(False)
+
     def fit(self, generator: Generator) -> bool:
         """Are these changes for the kernels of this generator?"""
         ours = [(len(up), down.shape[1]) for up, down in zip(self.up, self.down, strict=True)]
@@ -46,3 +62,11 @@ class Adapters(nn.Module):
         """All changes side by side, as they follow a code: (1, changes_size)."""
         products = [_PACE * (up @ down).flatten() for up, down in zip(self.up, self.down, strict=True)]
         return torch.cat(products)[None]
+
+
+def _factors(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Two thin matrices whose product is this one; what fp16 would lose in it is left out."""
+    left, sizes, right = torch.linalg.svd(matrix, full_matrices=False)
+    rank = max(1, int((sizes > _LOST * sizes[0]).sum()))
+    root = sizes[:rank].sqrt()
+    return left[:, :rank] * root, root[:, None] * right[:rank]

@@ -1,6 +1,7 @@
 """Where the weights that come with the package are, and what the styles are called. No torch."""
 
 import os
+import re
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -66,6 +67,11 @@ def known_styles() -> dict[str, Path]:
     own = {path.stem: path for path in sorted(own_styles_folder().glob("*.safetensors"))}
     bundled = style_paths() | translation_paths()
     return bundled | {name: path for name, path in own.items() if name not in bundled}
+
+
+def may_be_own_style(name: str) -> bool:
+    """Can a style of the user's own be called so: a plain name, and not a bundled one's?"""
+    return bool(re.fullmatch(r"\w[\w.-]{0,99}", name)) and name not in style_paths() | translation_paths()
 
 
 def weighted(text: str) -> tuple[str, float]:

@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from unicodedata import category
@@ -57,6 +58,23 @@ class StyleCard:
         return StyleCard(**{key: _plain(value) for key, value in values.items() if key in known})
 
 
+def derived_card(name: str, parents: Sequence[StyleCard]) -> StyleCard:
+    """The card of a style that was steered away from others: what they say of themselves holds for it too."""
+
+    def together(field: str) -> str:
+        return "; ".join(dict.fromkeys(text for card in parents if (text := getattr(card, field))))
+
+    shared = {field: together(field) for field in _INHERITED}
+    names = " and ".join(card.title or card.name for card in parents)
+    return StyleCard(
+        name,
+        title=f"{name}, after {names}",
+        description=f"Steered by hand from {names}.",
+        training="A code that a person chose among varied ones; nothing was trained.",
+        **shared,
+    )
+
+
 def _plain(value: object) -> str:
     """Text that a terminal can show without obeying it: no escapes, no turns of direction, not endless."""
     return "".join(
@@ -64,6 +82,9 @@ def _plain(value: object) -> str:
     ).strip()
 
 
+_INHERITED = (
+    "tradition", "region", "period", "technique", "cultural_note", "avoid", "works", "limits", "licence",
+)  # fmt: skip
 _LONGEST_FIELD = 10_000
 _JOINERS = "\u200c\u200d"  # invisible, and needed to write Persian and many scripts of India
 

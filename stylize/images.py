@@ -104,6 +104,12 @@ def read_rgb(path: Path, shorter_side: int | None = None) -> Tensor:
         return rgb_tensor(image)
 
 
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height by the header, before anything is decoded. Raises PictureError as reading does."""
+    with _one_sentence(str(path)), _opened(path, str(path)) as image:
+        return image.size
+
+
 def read_mask(path: Path, feather: float = 0) -> Tensor:
     """A mask as uint8 (H, W): the alpha channel if the picture has one, else its luminance.
 

@@ -12,7 +12,7 @@ Four kinds, told apart by the `kind` in their metadata:
 import hashlib
 from collections.abc import Mapping, Set
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -85,6 +85,13 @@ class Style:
             raise WeightsError(f"The adapters of the style {self.card.name} do not fit its base.")
         with torch.no_grad():
             return torch.cat([self.code, self.adapters.changes()], dim=1)
+
+    def with_code(self, code: Tensor, generator: Generator) -> "Style":
+        """The style with another code, which may be followed by all that `code_for` puts behind one."""
+        size = generator.config.code_size + generator.offsets_size
+        changed = code.shape[1] > size
+        adapters = Adapters.of_changes(generator, code[:, size:]) if changed else None
+        return replace(self, code=code[:, :size], adapters=adapters)
 
 
 def new_base(config: GeneratorConfig) -> Base:

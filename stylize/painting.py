@@ -374,13 +374,13 @@ class Painter:
             )
 
 
-def varied(code: Tensor, size: int, job: Job, seed: int) -> Tensor:
+def varied(code: Tensor, size: int, job: Job, seed: int, noise: float = _VARIED) -> Tensor:
     """A style code (1, size or more) with noise, in its first `size` numbers, that depends on the seed, the
-    picture's name and which of its results this is."""
+    picture's name and which of its results this is. `noise` is in deviations of the code's numbers."""
     name = hashlib.sha256(f"{seed} {job.variant} {job.source.name}".encode(errors="surrogateescape"))
     random = torch.Generator().manual_seed(int.from_bytes(name.digest()[:7]))
-    noise = _VARIED * code[:, :size].std() * torch.randn(1, size, generator=random)
-    return mix_codes([code, noise], [1, 1])
+    step = noise * code[:, :size].std() * torch.randn(1, size, generator=random)
+    return mix_codes([code, step], [1, 1])
 
 
 def _failed(task: _Task, started: float, fault: Exception, file: Path) -> _Task:

@@ -51,11 +51,18 @@ def resolve_blend(references: Sequence[str], reverse: bool = False, offline: boo
 
     Raises UsageError if the weights sum to nothing or the styles are for different bases.
     """
-    names, weights = zip(*(bundled.weighted(text) for text in references), strict=True)
-    total = sum(weights)
-    if total <= 0:
-        raise UsageError("The weights of the styles sum to nothing; give at least one a weight above 0.")
-    styles = [resolve_style(name, reverse, offline) for name in names]
+    parts = [bundled.weighted(text) for text in references]
+    _check_weights([weight for _, weight in parts])
+    return blend([(name, resolve_style(name, reverse, offline), weight) for name, weight in parts])
+
+
+def blend(parts: Sequence[tuple[str, ResolvedStyle, float]]) -> ResolvedStyle:
+    """Styles that are loaded, each with its name and its weight, as one.
+
+    Raises UsageError if the weights sum to nothing or the styles are for different bases.
+    """
+    names, styles, weights = zip(*parts, strict=True)
+    total = _check_weights(weights)
     first = styles[0].base
     for name, style in zip(names, styles, strict=True):
         if style.base.identity != first.identity:
@@ -63,6 +70,14 @@ def resolve_blend(references: Sequence[str], reverse: bool = False, offline: boo
     code = mix_codes([style.code for style in styles], [weight / total for weight in weights])
     canvas = next((style.canvas for style in styles if style.canvas is not None), None)
     return ResolvedStyle(code, first, tuple(card for style in styles for card in style.cards), canvas)
+
+
+def _check_weights(weights: Sequence[float]) -> float:
+    """The sum of the weights. Raises UsageError if that is nothing."""
+    total = sum(weights)
+    if total <= 0:
+        raise UsageError("The weights of the styles sum to nothing; give at least one a weight above 0.")
+    return total
 
 
 def resolve_style(reference: str, reverse: bool = False, offline: bool = False) -> ResolvedStyle:

@@ -117,3 +117,17 @@ def test_adapters_that_are_damaged_or_for_another_base_are_refused(
         style.code_for(deeper)
     with pytest.raises(WeightsError, match="do not fit"):
         Style(torch.zeros(1, 8), StyleCard("x"), "abc", adapters=style.adapters).code_for(generator)
+
+
+def test_changes_are_taken_apart_again(generator: Generator) -> None:
+    style = style_for(generator)
+    code = style.code_for(generator)
+    again = style.with_code(code, generator)
+    assert again.adapters is not None
+    assert style.adapters is not None
+    assert torch.allclose(again.code_for(generator), code, atol=1e-5)
+    ranks = [
+        (len(one), len(other)) for one, other in zip(again.adapters.down, style.adapters.down, strict=True)
+    ]
+    assert all(one <= other for one, other in ranks)
+    assert style.with_code(style.code, generator).adapters is None

@@ -18,6 +18,7 @@ from stylize.cli.fuse import fuse
 from stylize.cli.optimize import optimize
 from stylize.cli.texture import texture
 from stylize.cli.train import train
+from stylize.cli.ui import ui
 from stylize.console import debugging, say
 from stylize.errors import ExitCode, row_of, sentence_of
 
@@ -37,6 +38,7 @@ app.command()(texture)
 app.add_typer(cycle.app)
 app.add_typer(styles.app)
 app.command("eval")(evaluate)
+app.command()(ui)
 app.command()(bench)
 
 

@@ -1,7 +1,6 @@
 """`stylize styles`: what styles there are, where they come from, and what they look like."""
 
 import json
-import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -153,7 +152,7 @@ def pull(
         raise UsageError(f"{reference} is no reference to the Hub; write org/name.")
     name = name or found.name
     target = bundled.own_styles_folder() / f"{name}.safetensors"
-    if name in bundled.style_paths() | bundled.translation_paths() or not re.fullmatch(r"\w[\w.-]*", name):
+    if not bundled.may_be_own_style(name):
         raise UsageError(f"A style cannot be called {name!r} here; choose another name with --name.")
     if target.exists() and not force:
         raise UsageError(f"You have a style {name!r}; add --force to replace it, or --name for another name.")

@@ -1,0 +1,427 @@
+"""What the window does, without the window: a person's photograph, the styles on it, and where they lead.
+
+An `Atelier` is what all share: the styles, the device, the limits. A `Sitting` is one person's: a
+photograph, the style that is chosen, and its variations. Pictures are painted, marked and written by the
+`Painter` of `stylize apply`; what is shown is only smaller.
+"""
+
+import re
+import shutil
+import threading
+import zipfile
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import mkdtemp
+
+from torch import Tensor
+
+from stylize import bundled, hub
+from stylize.cards import StyleCard, derived_card
+from stylize.errors import PictureError, StylizeError, UsageError, sentence_of
+from stylize.generator import mix_codes
+from stylize.images import picture_size, read_picture, resize_picture, write_picture
+from stylize.jobs import Job, Naming, plan_jobs
+from stylize.looks import Look
+from stylize.marking import Metadata
+from stylize.model import Base, Style, save_style
+from stylize.painting import Outcome, Painter, PaintSettings, varied
+from stylize.paths import is_clip
+from stylize.picture import Picture
+from stylize.styles import ResolvedStyle, blend, resolve_style
+
+THUMBNAIL = 256
+"""Longer side of the thumbnails in pixels."""
+
+VARIATION = 512
+"""Longer side of the variations."""
+
+VIEW = 1024
+"""Longer side of what is shown large."""
+
+VARIATIONS = 4
+
+MOST_BLENDED = 6
+
+_BROAD, _CALMER = 1.6, 0.6
+"""The noise of the first variations, in deviations of the code's numbers: less is hardly seen. And the noise
+around one that was picked, as a share of the noise that made it."""
+
+_QUALITY = 88
+_PASSING = 100
+"""So many files of what is shown large are kept; older ones have been seen."""
+
+_LONGEST_STYLE, _LONGEST_FILE = 60, 200
+"""Bytes of a name; file systems allow 255, and some are added."""
+
+_Tell = Callable[[int, int], None]
+"""Hears how many are done, of how many."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a style is laid on, and what becomes of a result's file."""
+
+    strength: float = 1.0
+    keep_colour: bool = False
+    suffix: str | None = None
+    """Format of the files; None: as the photograph."""
+    longer_side: int | None = None
+    """Of the results, in pixels; None: as the photograph."""
+    metadata: Metadata = "all"
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """A style as it was chosen, or as a variation has left it."""
+
+    style: ResolvedStyle
+    name: str
+    """What results are named after."""
+    origin: Tensor
+    """The code (1, code_size or more) before any variation: noise is measured by it."""
+    rounds: int = 0
+    """How many variations led here."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What became of several photographs."""
+
+    archive: Path | None
+    """A ZIP file of the paintings; None if there are none."""
+    done: int
+    notes: tuple[str, ...]
+    """A sentence for each that failed."""
+
+
+class Atelier:
+    """Styles, device and limits that all sittings share; one picture is painted at a time.
+
+    Only files in `folder` are ever read as pictures. `megapixels` is the most that one may have.
+    """
+
+    def __init__(
+        self, folder: Path, device: str = "auto", dtype: str = "auto", megapixels: int = 100
+    ) -> None:
+        self.folder = folder.resolve()
+        self.megapixels = megapixels
+        self._device, self._dtype = device, dtype
+        self._bases: dict[str, Base] = {}
+        self._styles: dict[tuple[Path, int], ResolvedStyle] = {}
+        self._turn = threading.Lock()
+
+    def sitting(self) -> "Sitting":
+        """A place for one person."""
+        return Sitting(self, Path(mkdtemp(dir=self.folder)))
+
+    def names(self) -> list[str]:
+        """The styles that are known, the user's own first, and last the one that paints nothing."""
+        names, bundle = list(bundled.known_styles()), bundled.style_paths() | bundled.translation_paths()
+        return sorted(names, key=lambda name: (name == "photograph", name in bundle, name))
+
+    def style(self, name: str) -> ResolvedStyle:
+        """A style by a name that is known. Raises UsageError, or WeightsError if its file is not good."""
+        path = bundled.known_styles().get(name)
+        if path is None:
+            raise UsageError(f"There is no style {name!r} any more; choose another.")
+        key = path, path.stat().st_mtime_ns
+        if key not in self._styles:
+            self._styles[key] = self._sharing(resolve_style(name))
+        return self._styles[key]
+
+    def style_of(self, work: Path) -> ResolvedStyle:
+        """The style of an uploaded painting. Raises PictureError if it shows none."""
+        self.check(work)
+        return self._sharing(resolve_style(str(work)))
+
+    def check(self, picture: Path) -> None:
+        """Raises PictureError for a file that was not uploaded, or is too large or no picture."""
+        if not picture.resolve().is_relative_to(self.folder):
+            raise PictureError(f"{picture.name} was not uploaded here; choose it again.")
+        width, height = picture_size(picture)
+        if width * height > self.megapixels * 1_000_000:
+            raise PictureError(
+                f"{picture.name} has {width} x {height} pixels, and this window takes {self.megapixels} "
+                "megapixels; make it smaller, or start stylize ui with a larger --max-megapixels."
+            )
+
+    def painter(self, style: ResolvedStyle, manner: Manner) -> Painter:
+        """The painter of `stylize apply` for a style."""
+        settings = PaintSettings(manner.strength, manner.longer_side, force=True, metadata=manner.metadata)
+        return Painter(Look(style, keep_colour=manner.keep_colour), self._device, self._dtype, settings)
+
+    def paint(self, picture: Picture, style: ResolvedStyle, manner: Manner) -> Picture:
+        """Paint a picture to be looked at."""
+        with self._turn:
+            return self.painter(style, manner).paint(picture)
+
+    def work(
+        self, jobs: Sequence[Job], style: ResolvedStyle, manner: Manner
+    ) -> Generator[Outcome, None, None]:
+        """Do jobs as `stylize apply` would; between two of them others may have their turn."""
+        with closing(self.painter(style, manner).work(jobs)) as outcomes:
+            while True:
+                with self._turn:
+                    outcome = next(outcomes, None)
+                if outcome is None:
+                    return
+                yield outcome
+
+    def plain(self, text: str) -> str:
+        """A sentence with names of files in the place of paths into the folder."""
+        return re.sub(rf"{re.escape(str(self.folder))}/(\S+/)?", "", text)
+
+    def _sharing(self, style: ResolvedStyle) -> ResolvedStyle:
+        """The style, with the networks that another style of its base has loaded."""
+        return replace(style, base=self._bases.setdefault(style.base.identity, style.base))
+
+
+class Sitting:
+    """One person's photograph and style, and the files made for it in a folder of its own."""
+
+    def __init__(self, atelier: Atelier, folder: Path) -> None:
+        self.atelier = atelier
+        self.photo: Path | None = None
+        self.chosen: Chosen | None = None
+        self.weights: dict[str, float] = {}
+        """The styles that are blended, and how much of each."""
+        self.shown: list[str] = []
+        """The names of the styles in the order in which `thumbnails` showed them."""
+        self.stopped = False
+        """Set to end `paint_many` after the picture that is under way."""
+        self._folder = folder
+        self._seen: Picture | None = None
+        self._works: dict[str, ResolvedStyle] = {}
+        self._thumbnails: dict[str, Path] = {}
+        self._passing: deque[Path] = deque()
+        self._earlier: list[Chosen] = []
+        self._four: list[Chosen] = []
+        self._size = self._seed = self._files = 0
+
+    def close(self) -> None:
+        """Remove all that was made."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def open(self, photo: Path) -> None:
+        """Take a photograph, instead of the one before. Raises PictureError, and keeps that one."""
+        self.atelier.check(photo)
+        picture = read_picture(photo).still().simple()
+        self._size, self.photo = max(picture.size), photo
+        self._seen = _within(Picture(picture.rgb, picture.alpha), VIEW)
+        self._thumbnails, self._four = {}, []
+
+    # -- styles ---------------------------------------------------------------------------------------
+
+    @property
+    def cards(self) -> tuple[StyleCard, ...]:
+        """The cards of what is chosen."""
+        return self.chosen.style.cards if self.chosen else ()
+
+    def names(self) -> list[str]:
+        """The styles to choose from, those of uploaded paintings first."""
+        return [*self._works, *self.atelier.names()]
+
+    def add_work(self, work: Path) -> str:
+        """Take an uploaded painting as a style. Its name."""
+        style, name = self.atelier.style_of(work), work.stem
+        while name in self.names():
+            name += " (yours)"
+        self._works[name] = style
+        return name
+
+    def thumbnails(self, tell: _Tell = lambda done, total: None) -> tuple[list[tuple[Path, str]], list[str]]:
+        """The photograph in every style, small, with its name; and a sentence for each that is not good."""
+        small, names, notes = _within(self._photograph(), THUMBNAIL), self.names(), []
+        for done, name in enumerate(names):
+            tell(done, len(names))
+            if name not in self._thumbnails:
+                try:
+                    painted = self.atelier.paint(small, self._style(name), Manner())
+                    self._thumbnails[name] = self._shown(painted, lasting=True)
+                except StylizeError as error:
+                    notes.append(self.atelier.plain(sentence_of(error)))
+        self.shown = [name for name in names if name in self._thumbnails]
+        return [(self._thumbnails[name], name) for name in self.shown], notes
+
+    def choose(self, weights: Mapping[str, float]) -> None:
+        """Choose a style, or a blend. Raises UsageError where that is none."""
+        style = blend([(name, self._style(name), weight) for name, weight in weights.items()])
+        name = _short("+".join(weights), _LONGEST_STYLE)
+        self.chosen, self.weights = Chosen(style, name, style.code), dict(weights)
+        self._earlier, self._four = [], []
+
+    def take(self, name: str) -> None:
+        """Put a style into the blend, with the weight 1; or take it out, if it is in and not alone."""
+        weights = dict(self.weights)
+        if name not in weights:
+            if len(weights) >= MOST_BLENDED:
+                raise UsageError(f"{MOST_BLENDED} styles blend at most; take one out first.")
+            weights[name] = 1.0
+        elif len(weights) > 1:
+            del weights[name]
+        self.choose(weights)
+
+    def view(self, manner: Manner) -> tuple[Path, Path]:
+        """The photograph and its painting, to be shown large."""
+        chosen = self._chosen()
+        picture = self._photograph()
+        if manner.longer_side:
+            picture = resize_picture(picture, min(VIEW, manner.longer_side))
+        painted = self.atelier.paint(picture, chosen.style, replace(manner, longer_side=None))
+        return self._shown(picture), self._shown(painted)
+
+    def is_reduced(self, manner: Manner) -> bool:
+        """Is what is shown smaller than the file will be?"""
+        return (manner.longer_side or self._size) > VIEW
+
+    # -- variations -----------------------------------------------------------------------------------
+
+    def vary(self, manner: Manner) -> list[Path]:
+        """Four others around what is chosen, each time with other noise; the nearer, the more led here."""
+        centre, small = self._chosen(), _within(self._photograph(), VARIATION)
+        self._seed += 1
+        self._four = [self._varied(centre, number) for number in range(1, VARIATIONS + 1)]
+        manner = replace(manner, longer_side=None)
+        return [self._shown(self.atelier.paint(small, one.style, manner)) for one in self._four]
+
+    def pick(self, index: int) -> None:
+        """Go on from one of the four. Raises UsageError if it is not there."""
+        if not 0 <= index < len(self._four):
+            raise UsageError("Make four variations first, then pick one.")
+        if self.chosen not in self._four:
+            self._earlier.append(self._chosen())
+        self.chosen = self._four[index]
+
+    def back(self) -> None:
+        """Undo the last pick. Raises UsageError if there was none."""
+        if not self._earlier:
+            raise UsageError("This is where you began; pick a variation to go on.")
+        self.chosen, self._four = self._earlier.pop(), []
+
+    def keep(self, name: str) -> Path:
+        """Make what is chosen a style of the user's own, with a card. Its file; UsageError for a bad name."""
+        name, style = name.strip(), self._chosen().style
+        if not name:
+            raise UsageError("Give it a name first, like my-ink.")
+        if not bundled.may_be_own_style(name):
+            raise UsageError(f"A style cannot be called {name!r}; choose another name, like my-ink.")
+        target = bundled.own_styles_folder() / f"{name}.safetensors"
+        if target.exists():
+            raise UsageError(f"You have a style {name!r}; choose another name.")
+        own = None if style.base.identity == hub.bundled_identity() else style.base
+        target.parent.mkdir(parents=True, exist_ok=True)
+        card = derived_card(name, style.cards)
+        kept = Style(style.code, card, style.base.identity, own, canvas=style.canvas)
+        save_style(target, kept.with_code(style.code, style.base.generator))
+        return target
+
+    # -- files ----------------------------------------------------------------------------------------
+
+    def paint_full(self, manner: Manner) -> Path:
+        """The photograph painted as `stylize apply` would, in a file. Raises PictureError if that fails."""
+        chosen = self._chosen()
+        if self.photo is None:
+            raise UsageError("Choose a photograph first.")
+        ((job,), _) = plan_jobs([self.photo], Naming(None, chosen.name, manner.suffix))
+        job = replace(job, target=self._folder / "painted" / _short(job.target.name, _LONGEST_FILE))
+        (outcome,) = self.atelier.work([job], chosen.style, manner)
+        if outcome.status != "done":
+            raise PictureError(self.atelier.plain(outcome.note))
+        return job.target
+
+    def paint_many(
+        self, files: Sequence[Path], manner: Manner, tell: _Tell = lambda done, total: None
+    ) -> Batch:
+        """Paint many photographs into one archive; a bad one does not stop the rest."""
+        chosen, self.stopped, done = self._chosen(), False, 0
+        folder = Path(mkdtemp(dir=self._folder))
+        jobs, notes = self._jobs(files, folder, chosen, manner)
+        archive = folder / f"{chosen.name}.zip"
+        with (
+            zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as pack,
+            closing(self.atelier.work(jobs, chosen.style, manner)) as outcomes,
+        ):
+            tell(0, len(jobs))
+            for count, outcome in enumerate(outcomes, start=1):
+                if outcome.status == "done":
+                    pack.write(outcome.job.target, outcome.job.target.relative_to(folder))
+                    outcome.job.target.unlink()
+                    done += 1
+                if outcome.note:
+                    notes.append(self.atelier.plain(outcome.note))
+                tell(count, len(jobs))
+                if self.stopped:
+                    notes.append(f"Stopped after {count} of {len(jobs)}.")
+                    break
+        return Batch(archive if done else None, done, tuple(notes))
+
+    def _jobs(
+        self, files: Sequence[Path], folder: Path, chosen: Chosen, manner: Manner
+    ) -> tuple[list[Job], list[str]]:
+        """A job for each file that is good, and a sentence for each other; equal names get folders."""
+        jobs: list[Job] = []
+        notes: list[str] = []
+        taken: dict[str, int] = {}
+        for file in files:
+            try:
+                if is_clip(file):
+                    raise PictureError(f"{file.name} is a clip; paint it with: stylize apply")
+                self.atelier.check(file)
+            except (StylizeError, OSError) as error:
+                notes.append(self.atelier.plain(sentence_of(error, file)))
+                continue
+            (job,), _ = plan_jobs([file], Naming(folder, chosen.name, manner.suffix))
+            key = job.target.name.casefold()
+            taken[key] = taken.get(key, 0) + 1
+            if taken[key] > 1:
+                job = replace(job, target=folder / str(taken[key]) / job.target.name)
+            jobs.append(job)
+        return jobs, notes
+
+    # -- within ---------------------------------------------------------------------------------------
+
+    def _photograph(self) -> Picture:
+        if self._seen is None:
+            raise UsageError("Choose a photograph first.")
+        return self._seen
+
+    def _chosen(self) -> Chosen:
+        if self.chosen is None:
+            raise UsageError("Choose a style first.")
+        return self.chosen
+
+    def _style(self, name: str) -> ResolvedStyle:
+        return self._works[name] if name in self._works else self.atelier.style(name)
+
+    def _varied(self, centre: Chosen, number: int) -> Chosen:
+        """A variation of a style; which one depends on the seed, the photograph's name and the number."""
+        assert self.photo is not None
+        job, size = Job(self.photo, self.photo, variant=number), centre.style.base.generator.config.code_size
+        noisy = varied(centre.origin, size, job, self._seed, _BROAD * _CALMER**centre.rounds)
+        code = mix_codes([centre.style.code, noisy, centre.origin], [1, 1, -1])
+        name = centre.name if centre.rounds else f"{centre.name}-varied"
+        return replace(centre, style=replace(centre.style, code=code), name=name, rounds=centre.rounds + 1)
+
+    def _shown(self, picture: Picture, lasting: bool = False) -> Path:
+        """A file of the picture for the window, without any metadata; soon removed, unless it is lasting."""
+        self._files += 1
+        path = self._folder / f"{self._files}.jpg"
+        write_picture(Picture(picture.rgb, picture.alpha), path, "JPEG", _QUALITY)
+        if not lasting:
+            self._passing.append(path)
+        if len(self._passing) > _PASSING:
+            self._passing.popleft().unlink(missing_ok=True)
+        return path
+
+
+def _within(picture: Picture, longer_side: int) -> Picture:
+    """The picture, reduced if it is larger."""
+    return resize_picture(picture, longer_side) if max(picture.size) > longer_side else picture
+
+
+def _short(name: str, most: int) -> str:
+    """The end of a name that is too long, in so many bytes."""
+    return name.encode()[-most:].decode(errors="ignore")

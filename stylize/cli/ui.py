@@ -1,0 +1,94 @@
+"""`stylize ui`: the window in a browser."""
+
+import errno
+import os
+import signal
+import socket
+import time
+import webbrowser
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from stylize.cli.options import DeviceOption, DtypeOption
+from stylize.console import say, talk, write_line
+from stylize.errors import StylizeError, UsageError
+
+_LOCAL = "127.0.0.1"
+
+
+def ui(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 lets in all who can reach this machine.")
+    ] = _LOCAL,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port. Default: the first free one from 7860.")
+    ] = None,
+    browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    max_upload: Annotated[int, typer.Option(min=1, max=10_000, help="Megabytes that a file may have.")] = 100,
+    max_megapixels: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Megapixels that a picture may have.")
+    ] = 100,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+) -> None:
+    """Open a window in the browser: drop a photo, see it in every style, blend, vary, download.
+
+    It prints its address, and serves this machine only; nothing is sent anywhere. Ctrl-C ends it.
+
+    [bold]Example:[/bold] stylize ui --open
+    """
+    if find_spec("gradio") is None:
+        raise StylizeError("The window needs Gradio; run: pip install 'stylize[ui]'")
+    _check_address(host, port)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with TemporaryDirectory(prefix="stylize-ui-") as name:
+        folder = Path(name).resolve()
+        _prepare_gradio(folder)
+        with talk.status("Opening the window"):
+            from stylize.atelier import Atelier  # torch and Gradio come with these
+            from stylize.window import Window
+
+            window = Window(Atelier(folder, device, dtype, max_megapixels), host, max_upload)
+            address = window.launch(port)
+        write_line(address)
+        if not window.is_local:
+            say("Whoever reaches this machine can use this window; there is no password.")
+        say("Ctrl-C ends it.")
+        if browser:
+            webbrowser.open(address)
+        try:
+            with suppress(KeyboardInterrupt):
+                while True:
+                    time.sleep(3600)
+        finally:
+            window.blocks.close(verbose=False)
+
+
+def _prepare_gradio(folder: Path) -> None:
+    """Set what Gradio reads when it is loaded: uploads lie in a folder, and nobody is told anything.
+
+    What is set for other programs (GRADIO_ALLOWED_PATHS, GRADIO_SHARE ...) must not open this one.
+    """
+    for name in [name for name in os.environ if name.startswith("GRADIO_")]:
+        del os.environ[name]
+    os.environ |= {"GRADIO_TEMP_DIR": f"{folder}/uploads", "GRADIO_EXAMPLES_CACHE": f"{folder}/examples"}
+    os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
+
+
+def _check_address(host: str, port: int | None) -> None:
+    """Raises UsageError where nothing can listen."""
+    try:
+        socket.create_server((host, port or 0)).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UsageError(f"Port {port} is taken; choose another with --port, or leave it out.") from error
+        if error.errno == errno.EACCES:
+            raise UsageError(f"Port {port} may not be used; choose one above 1023 with --port.") from error
+        raise UsageError(
+            f"{host} is no address of this machine; leave out --host, or use 0.0.0.0."
+        ) from error
