@@ -26,10 +26,11 @@ from stylize.stylizer import Stylizer
 from stylize.tensors import to_float
 
 
-def learn(work: Path, data: Path, out: Path) -> tuple[Path, float]:
+def learn(work: Path, data: Path, out: Path, perceptual: str) -> tuple[Path, float]:
     """Train on one painting; the style file and the seconds that it took."""
     name = f"{work.parent.name}-{work.stem}"
     command = ["-m", "stylize", "train", str(work), "--content", str(data / "data/content"), "--name", name]
+    command += ["--perceptual", perceptual]
     started = time.perf_counter()
     subprocess.run([sys.executable, *command, "-o", str(out / name), "-q"], check=True)
     return out / name / "styles" / f"{name}.safetensors", time.perf_counter() - started
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--every", type=int, default=6)
+    parser.add_argument("--perceptual", default="bundled", help="as for stylize train")
     parser.add_argument("works", type=Path, nargs="+")
     options = parser.parse_args()
     bench = Bench(options.data, options.every, options.cache)
@@ -65,7 +67,7 @@ def main() -> None:
     for work in options.works:
         picture = read_rgb(work, SIDE)
         target = bench.vgg.standardise(vgg_vector(judges.vgg_features(to_float(picture)[None])))
-        file, seconds = learn(work, options.data, options.out)
+        file, seconds = learn(work, options.data, options.out, options.perceptual)
         guess, learnt = judged(str(work), target, bench), judged(str(file), target, bench)
         table.add_row(
             f"{work.parent.name}/{work.stem}", f"{seconds:.0f}", f"{guess[0]:.1f}", f"{learnt[0]:.1f}",

@@ -192,13 +192,13 @@ class TextureConfig(GameConfig):
 
 
 QUICK = TrainConfig(
-    steps=800,
+    steps=250,
     batch=4,
     generator_rate=1e-2,
     ema=0.98,
     style_ramp=0.0,
     weights=LossWeights(
-        adversarial=0.0, content=3.0, style=6.0, tv=3.0, cycle=0.0, identity=0.0, tone=2.0, edge=1.2
+        adversarial=0.0, content=5.5, style=6.0, tv=3.0, cycle=0.0, identity=0.0, tone=2.0, edge=1.8
     ),
 )
 """For a single style on a base that stays as it is: few numbers to learn, so no game against a

@@ -114,7 +114,8 @@ def load_base(path: Path) -> Base:
 
 def save_style(path: Path, style: Style) -> None:
     """Write a style, with its networks if it carries its own."""
-    tensors = {"code": style.code.detach().cpu().float().reshape(1, -1)}
+    code = style.code.detach().cpu().reshape(1, -1)
+    tensors = {"code": code.half() if style.adapters else code.float()}
     if style.moments is not None:
         tensors["moments"] = style.moments.detach().cpu().float().reshape(1, -1)
     metadata = {"card": style.card.to_json()}

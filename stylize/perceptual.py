@@ -148,11 +148,17 @@ class CompactVGG(_FeatureStack):
 
 SHALLOW_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu3_4")
 DEEP_LAYERS = ("relu4_1", "relu5_1")
+_MAPPED = SHALLOW_LAYERS[1:]
 
 
 class LossNetwork(nn.Module):
     """The features that losses compare: all from the compact network, or, given a VGG19, the shallow
-    ones from the real layers and the deep ones from the compact network."""
+    ones from the real layers and the deep ones from the compact network.
+
+    The compact network's are mapped onto VGG19's channels where that pays: statistics of narrow activations
+    can agree while the real ones are still far apart. relu1_1 is nearly the same, and dear to map; the deep
+    ones would make huge Gram matrices.
+    """
 
     def __init__(self, compact: CompactVGG, vgg: VGG19 | None = None) -> None:
         super().__init__()
@@ -162,7 +168,8 @@ class LossNetwork(nn.Module):
     def forward(self, picture: Tensor) -> Features:
         """RGB (N, 3, H, W) in [0, 1] -> features of `SHALLOW_LAYERS` and `DEEP_LAYERS`."""
         if self.vgg is None:
-            return self.compact(picture, SHALLOW_LAYERS + DEEP_LAYERS)
+            found = self.compact(picture, SHALLOW_LAYERS + DEEP_LAYERS)
+            return found | self.compact.embed({name: found[name] for name in _MAPPED})
         return {**self.vgg(picture, SHALLOW_LAYERS), **self.compact(picture, DEEP_LAYERS)}
 
 

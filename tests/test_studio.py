@@ -141,7 +141,7 @@ def test_killed_at_any_moment_a_run_ends_as_if_it_had_not_been(run: Run, tmp_pat
         process = start(tmp_path, "train", works, "-o", "killed", *options)
         # Loading takes most of a process's life here; wait until it writes, then kill within a few steps.
         before = _written(tmp_path / "killed")
-        while process.poll() is None and (kills >= 4 or _written(tmp_path / "killed") == before):
+        while process.poll() is None and (kills >= 2 or _written(tmp_path / "killed") == before):
             time.sleep(0.02)
         time.sleep(chance.uniform(0, 0.5))
         process.send_signal(signal.SIGKILL)

@@ -332,7 +332,7 @@ def test_the_style_loss_falls(tmp_path: Path) -> None:
     config = TextureConfig(steps=40, batch=2, size=64, weights=TextureWeights(adversarial=0.0))
     run = trainer(works(tmp_path / "w"), config, load_base(bundled.base_path()))
     losses = [run.step()["style"] for _ in range(35)]
-    assert sum(losses[-10:]) < 0.85 * sum(losses[:10])
+    assert sum(losses[-10:]) < 0.92 * sum(losses[:10])
 
 
 def test_diversity_sees_a_collapse() -> None:
