@@ -70,7 +70,8 @@ def layer_groups(generator: Generator) -> dict[str, range]:
 
 
 def occluded(generator: Generator, code: Tensor, neutral: Tensor, layers: range) -> Tensor:
-    """The code, with offsets that give these layers the scales and shifts of the neutral code."""
+    """The code, with offsets that give these layers the scales and shifts of the neutral code, and without
+    what it changes in their kernels."""
     size = generator.config.code_size
     with torch.inference_mode():
         ours, theirs = (_expanded(generator, one) for one in (code, neutral))
@@ -82,7 +83,19 @@ def occluded(generator: Generator, code: Tensor, neutral: Tensor, layers: range)
         for half in (0, starts[-1]):  # all scales come first, then all shifts
             places = slice(part.start + half, part.stop + half)
             change[:, places] = theirs[:, places] - ours[:, places]
-        return mix_codes([code, torch.cat([torch.zeros(1, size), change], dim=1)], [1, 1])
+        undone = _undone(generator, generator.parts(code)[2], layers)
+        return mix_codes([code, torch.cat([torch.zeros(1, size), change, undone], dim=1)], [1, 1])
+
+
+def _undone(generator: Generator, changes: Tensor, layers: range) -> Tensor:
+    """What takes a code's changes (1, ...) of the kernels in these layers back; empty if it has none."""
+    if not changes.shape[1]:
+        return changes
+    last = len(generator.modulated) - 1
+    sizes = [kernel.numel() for kernel in generator.kernels.values()]
+    # Kernels and modulated layers go side by side; only the last kernel, to RGB, is not modulated itself.
+    shares = [-float(min(k, last) in layers) for k in range(len(sizes))]
+    return torch.cat([s * part for s, part in zip(shares, changes.split(sizes, 1), strict=True)], dim=1)
 
 
 def _expanded(generator: Generator, code: Tensor) -> Tensor:

@@ -245,7 +245,7 @@ class Generator(nn.Module):
         scales and shifts, and after them `changes_size` numbers to be added to the kernels (see
         `changed_kernels`). Codes with and without them are mixed by `mix_codes`.
         """
-        code, offsets, _ = self._parts(code.float())
+        code, offsets, _ = self.parts(code.float())
         expanded = self.expansion(code)
         scales, shifts = (expanded + offsets if offsets.shape[1] else expanded).chunk(2, dim=1)
         sizes = list(self.modulated)
@@ -272,7 +272,7 @@ class Generator(nn.Module):
 
     def changed_kernels(self, code: Tensor) -> dict[str, Tensor]:
         """The kernels, by name, with the changes that a code (1, ...) brings; none if it brings none."""
-        changes = self._parts(code)[2]
+        changes = self.parts(code)[2]
         if not changes.shape[1]:
             return {}
         parts = changes[0].split([kernel.numel() for kernel in self.kernels.values()])
@@ -281,7 +281,7 @@ class Generator(nn.Module):
             for (name, kernel), part in zip(self.kernels.items(), parts, strict=True)
         }
 
-    def _parts(self, code: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def parts(self, code: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """A code alone, its offsets and its changes of kernels; the last two may be empty."""
         size, both = self.config.code_size, self.config.code_size + self.offsets_size
         return code[:, :size], code[:, size:both], code[:, both:]

@@ -22,6 +22,21 @@ def test_occlusion_gives_some_layers_the_neutral_style_and_leaves_the_others() -
         assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(pair, expected, strict=True))
 
 
+def test_occlusion_takes_back_what_a_style_changes_in_the_kernels_of_the_layers() -> None:
+    style, neutral = resolve_style("van-gogh"), resolve_style("photograph")
+    generator = style.base.generator
+    extra = torch.ones(1, generator.offsets_size + generator.changes_size)
+    code = torch.cat([style.code[:, : generator.config.code_size], extra], dim=1)
+    assert len(generator.kernels) == len(generator.modulated) + 1
+    seen: set[str] = set()
+    for layers in layer_groups(generator).values():
+        kernels = generator.changed_kernels(occluded(generator, code, neutral.code, layers))
+        back = {name for name, kernel in kernels.items() if torch.equal(kernel, generator.kernels[name])}
+        assert not seen & back
+        seen |= back
+    assert seen == set(generator.kernels)
+
+
 def test_the_map_is_red_where_most_changed_and_blue_where_nothing_did() -> None:
     photo = torch.full((3, 60, 80), 100, dtype=torch.uint8)
     painted = photo.clone()
