@@ -43,7 +43,7 @@ class ResolvedStyle:
 @cache
 def perceptual_network() -> CompactVGG:
     """The bundled perceptual network; most paintings do without it, so it is loaded when asked for."""
-    return load_perceptual(bundled.perceptual_path())
+    return load_perceptual(bundled.perceptual_path()).to(memory_format=torch.channels_last)
 
 
 def resolve_blend(references: Sequence[str], reverse: bool = False, offline: bool = False) -> ResolvedStyle:
