@@ -203,7 +203,7 @@ def _sentence(url: Url, verb: str, error: Exception) -> str:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     bucket = Url(*url.parts[:2])
     if isinstance(error, FileNotFoundError):
-        missing = bucket if "bucket" in str(error).lower() or url == bucket else url
+        missing = bucket if "bucket does not exist" in str(error) else url
         return f"There is no {missing}; check the names of bucket and object."
     if kinds & _NO_RIGHTS:
         return f"{url} may not be {verb}; check your keys for {bucket} and what they allow."

@@ -48,18 +48,15 @@ def apply(
         ),
     ],
     inputs: Annotated[
-        list[Place] | None,
-        typer.Argument(
-            metavar="INPUT...", parser=place_of, help="Pictures, clips, folders, or URLs of them; - is stdin."
-        ),
+        list[str] | None,
+        typer.Argument(metavar="INPUT...", help="Pictures, clips, folders, or URLs of them; - is stdin."),
     ] = None,
     output: Annotated[
-        Place | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
-            metavar="PLACE",
-            parser=place_of,
+            metavar="PATH",
             help="File, folder or URL; - is stdout. Default: beside the input.",
         ),
     ] = None,
@@ -184,8 +181,9 @@ def apply(
     curl -s URL | stylize apply - --style van-gogh -o - > result.png
     """
     began = time.time()  # before torch is loaded, which takes two processes that share work unequally long
-    inputs = list(inputs or [])
-    _check_options(inputs, files_from, force and (skip_existing or resume), watch, report)
+    places = [place_of(text) for text in inputs or []]
+    target = None if output is None else place_of(output)
+    _check_options(places, files_from, force and (skip_existing or resume), watch, report)
     name = "+".join(hub.style_name(bundled.weighted(text)[0]) for text in style)
     settings_of = {
         "strength": strength, "longer_side": size, "quality": quality, "force": force,
@@ -227,26 +225,26 @@ def apply(
 
     make = cluster if engine == "ray" else painter
 
-    if STREAM in inputs or output == STREAM:
-        if len(inputs) > 1 or files_from or watch or report or explain or augment or engine == "ray":
+    if STREAM in places or target == STREAM:
+        if len(places) > 1 or files_from or watch or report or explain or augment or engine == "ray":
             raise UsageError("With - there is one picture and nothing beside it; give only that one input.")
-        if is_clip(inputs[0]):
+        if is_clip(places[0]):
             raise UsageError("A clip does not go through a pipe; name a file with -o.")
-        stream(painter, inputs[0], output, format, name if as_json else None)
+        stream(painter, places[0], target, format, name if as_json else None)
         return
     read = [palette_from, strokes_from, outside, mask, files_from, *(bundled.weighted(s)[0] for s in style)]
-    if format and any(is_clip(place) for place in inputs):
+    if format and any(is_clip(place) for place in places):
         raise UsageError("--format is for pictures; name the clip that you want with -o.")
     keep = tuple(Path(r) for r in read if r)
-    naming = Naming(output, name, format, recursive, explain, keep, variants=augment or 0)
+    naming = Naming(target, name, format, recursive, explain, keep, variants=augment or 0)
     listed = [place_of(name) for name in read_list(_bytes_of(files_from))] if files_from else []
-    jobs, refused = ([], []) if watch and not dry_run else plan_jobs(inputs, naming, listed)
+    jobs, refused = ([], []) if watch and not dry_run else plan_jobs(places, naming, listed)
     if dry_run:
         failed = show_plan(jobs, refused, name, as_json)
     else:
         with telling(as_json, quiet, report) as tell:
             if watch:
-                folders = [place for place in inputs if isinstance(place, Path)]
+                folders = [place for place in places if isinstance(place, Path)]
                 failed = follow(folders, naming, tell, painter)
             else:
                 failed = do(jobs, refused, name, tell, make)
