@@ -9,6 +9,7 @@ picture and no double.
 import math
 import os
 import socket
+import traceback
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -87,9 +88,11 @@ class Worker:
 class Cluster:
     """Does jobs as `Painter` does, on all machines of a Ray cluster."""
 
+    worker: type[Worker] = Worker
+    """What its processes are made of."""
+
     def __init__(self, look: Look, device: str, dtype: str, settings: PaintSettings) -> None:
         self._order = Order(look, device, dtype, settings)
-        self._worker: type[Worker] = Worker
 
     def work(
         self, jobs: Sequence[Job], tell: Tell = lambda job, done, total: None
@@ -111,7 +114,7 @@ class Cluster:
         with _connected() as ray:
             pool = _Pool.on(ray, self._order)
             for call in (pool.call_size(len(left)), 1):
-                for number, outcome in pool.run(ray, self._worker, left, call):
+                for number, outcome in pool.run(ray, self.worker, left, call):
                     del left[number]
                     yield outcome
                 if not left:
@@ -237,12 +240,10 @@ def _connected() -> Iterator[Any]:
     _knock(address)
     try:
         _quieten(ray)
-        ray.init(log_to_driver=False, configure_logging=debugging())
+        with _silence():
+            ray.init(log_to_driver=False, configure_logging=debugging())
     except (Exception, SystemExit) as error:
-        reason = " ".join(str(error).split())[:200].rstrip(".")
-        raise StylizeError(
-            f"The Ray cluster {address or 'on this machine'} cannot be used: {reason}; check RAY_ADDRESS."
-        ) from error
+        raise StylizeError(_refusal(address or "on this machine", error)) from error
     try:
         yield ray
     except RayError as error:
@@ -253,6 +254,30 @@ def _connected() -> Iterator[Any]:
         ) from error
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """What is not Python's greets on stderr when it starts; not while this lasts, unless one is debugging."""
+    if debugging():
+        yield
+        return
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
+
+
+def _refusal(address: str, error: BaseException) -> str:
+    """What is said when Ray does not let us in."""
+    if "AuthenticationError" in "".join(traceback.format_exception(error)):
+        return f"The Ray cluster {address} wants its token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN."
+    reason = " ".join(str(error).split())[:200].rstrip(".")
+    return f"The Ray cluster {address} cannot be used: {reason}; check RAY_ADDRESS."
 
 
 def _knock(address: str) -> None:
