@@ -60,10 +60,11 @@ def test_workers_that_die_lose_nothing(store: Store, tmp_path: Path) -> None:
         "--json",
         "--skip-existing",
     ]
+    local = {"RAY_ADDRESS": "local", "RAY_worker_niceness": "0"}
+    options = ["--engine", "ray", "--workers", "2", "--json", "--skip-existing"]
     process = subprocess.Popen(
-        [sys.executable, "driver.py", *paint, *"--json --skip-existing --engine ray --workers 2".split()], cwd=tmp_path,
-        env={**os.environ, **store.env, "RAY_ADDRESS": "local"}, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        [sys.executable, "driver.py", *paint, *options], cwd=tmp_path, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env={**os.environ, **store.env, **local},
     )  # fmt: skip
     while len(store.names("out")) < 4:
         assert process.poll() is None, process.communicate()
