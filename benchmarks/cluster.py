@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -68,35 +68,40 @@ def start(source: object, target: object, *options: str) -> psutil.Popen:
     return psutil.Popen([sys.executable, "-m", "stylize", *arguments], env=ENV, stdout=subprocess.PIPE)
 
 
-def processor_seconds(roots: list[psutil.Process], seen: dict[int, float]) -> float:
-    """Of these processes and all below them, those that have ended since the last call included."""
+Seconds = dict[int, tuple[bool, float]]
+"""Process -> is it one that paints, and the processor's seconds that it has taken."""
+
+
+def look(roots: list[psutil.Process], seen: Seconds) -> None:
+    """Note what these processes and all below them have taken; those that have ended stay noted."""
     for root in roots:
-        for process in [root, *root.children(recursive=True)]:
-            try:
-                times = process.cpu_times()
-            except psutil.NoSuchProcess:
-                continue
-            seen[process.pid] = times.user + times.system
-    return sum(seen.values())
+        with suppress(psutil.NoSuchProcess):
+            for process in [root, *root.children(recursive=True)]:
+                with suppress(psutil.NoSuchProcess):
+                    times, name = process.cpu_times(), " ".join(process.cmdline())
+                    paints = "ray::MapWorker" in name or (len(roots) == 1 and "stylize" in name)
+                    seen[process.pid] = paints, times.user + times.system
 
 
-def timed(folder: Path, others: list[psutil.Process], *options: str) -> tuple[float, float]:
-    """Paint a folder; seconds by the clock, and of the processor, daemons included."""
+def timed(folder: Path, others: list[psutil.Process], *options: str) -> tuple[float, float, float]:
+    """Paint a folder; seconds by the clock, of the processor in painting, and in all else."""
     output = folder.with_name("out")
     shutil.rmtree(output, ignore_errors=True)
-    seen: dict[int, float] = {}
-    before = processor_seconds(others, seen)
+    before: Seconds = {}
+    look(others, before)
+    seen = dict(before)
     began, process = time.monotonic(), start(folder, output, *options)
     while process.poll() is None:
-        try:
-            processor_seconds([process, *others], seen)
-        except psutil.NoSuchProcess:
-            break
+        look([process, *others], seen)
         time.sleep(0.1)
-    assert process.wait() == 0
     took = time.monotonic() - began
+    assert process.returncode == 0
     assert len(list(output.iterdir())) == len(list(folder.iterdir()))
-    return took, sum(seen.values()) - before
+    painting = sum(seconds for paints, seconds in seen.values() if paints)
+    around = sum(
+        seconds - before.get(pid, (False, 0.0))[1] for pid, (paints, seconds) in seen.items() if not paints
+    )
+    return took, painting, around
 
 
 def overhead(few: int, many: int, side: int) -> None:
@@ -113,12 +118,15 @@ def overhead(few: int, many: int, side: int) -> None:
             "one worker": ["--engine", "ray", "--workers", "1"],
             "two workers": ["--engine", "ray", "--workers", "2"],
         }
-        print("| | seconds / picture | processor seconds / picture | start in seconds |\n|---|---|---|---|")
+        print(
+            "| | seconds / picture | processor: painting | all else | start in seconds |\n|---|---|---|---|---|"
+        )
         for name, options in ways.items():
             others = [] if name == "plain" else [daemons]
             short, long = (timed(folder, others, *options) for folder in folders)
-            clock, processor = ((b - a) / (many - few) for a, b in zip(short, long, strict=True))
-            print(f"| {name} | {clock:.3f} | {processor:.3f} | {short[0] - few * clock:.1f} |", flush=True)
+            clock, painting, rest = ((b - a) / (many - few) for a, b in zip(short, long, strict=True))
+            begin = short[0] - few * clock
+            print(f"| {name} | {clock:.3f} | {painting:.3f} | {rest:.3f} | {begin:.1f} |", flush=True)
 
 
 def losses(pictures: int, side: int, root: str) -> None:
