@@ -118,9 +118,7 @@ def overhead(few: int, many: int, side: int) -> None:
             "one worker": ["--engine", "ray", "--workers", "1"],
             "two workers": ["--engine", "ray", "--workers", "2"],
         }
-        print(
-            "| | seconds / picture | processor: painting | all else | start in seconds |\n|---|---|---|---|---|"
-        )
+        print("| | s / picture | processor: painting | all else | start in s |\n|---|---|---|---|---|")
         for name, options in ways.items():
             others = [] if name == "plain" else [daemons]
             short, long = (timed(folder, others, *options) for folder in folders)
