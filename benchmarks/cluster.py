@@ -1,6 +1,7 @@
 """What a Ray cluster costs and what it loses, on this machine.
 
     python benchmarks/cluster.py overhead                     # pictures of one megapixel, on disk
+    python benchmarks/cluster.py empty                        # what Ray itself takes
     python benchmarks/cluster.py losses --pictures 10000      # one worker and one driver are killed
     python benchmarks/cluster.py losses --store               # the same by way of a server of S3's protocol
 
@@ -23,12 +24,17 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 from PIL import Image
 
 from stylize.bundled import sample_picture
+from stylize.cluster import Cluster, Order, Worker
+from stylize.jobs import Job
+from stylize.looks import resolve_look
+from stylize.painting import PaintSettings
 from stylize.places import files_in, make_folder, place_of, replacing
 from stylize.remote import Url, objects_in
 
@@ -80,6 +86,7 @@ def look(roots: list[psutil.Process], seen: Seconds) -> None:
                 with suppress(psutil.NoSuchProcess):
                     times, name = process.cpu_times(), " ".join(process.cmdline())
                     paints = "ray::MapWorker" in name or (len(roots) == 1 and "stylize" in name)
+                    paints = paints or seen.get(process.pid, (False, 0.0))[0]  # the dead have no name
                     seen[process.pid] = paints, times.user + times.system
 
 
@@ -125,6 +132,39 @@ def overhead(few: int, many: int, side: int) -> None:
             clock, painting, rest = ((b - a) / (many - few) for a, b in zip(short, long, strict=True))
             begin = short[0] - few * clock
             print(f"| {name} | {clock:.3f} | {painting:.3f} | {rest:.3f} | {begin:.1f} |", flush=True)
+
+
+class Idle(Worker):
+    """Says that all is done, and does nothing."""
+
+    def __init__(self, order: Order) -> None:
+        pass
+
+    def __call__(self, rows: dict[str, Any]) -> dict[str, list[Any]]:
+        number = [int(number) for number in rows["number"]]
+        texts = {"status": ["done"] * len(number), "note": [""] * len(number)}
+        proofs = {name: [b""] * len(number) for name in ("before", "after")}
+        return {"number": number, "seconds": [0.0] * len(number), **texts, **proofs}
+
+
+def empty(few: int, many: int) -> None:
+    """Print what giving out a picture and hearing of it takes, without the painting."""
+    with cluster(2) as daemons:
+        os.environ.update(ENV)
+        engine = Cluster(resolve_look(["ink-wash"]), "cpu", "auto", PaintSettings(workers=2))
+        engine.worker = Idle
+        taken = []
+        for count in (few, few, many):  # the first time, all is loaded
+            jobs = [Job(Path(f"/none/{i}.png"), Path(f"/none/out/{i}.png"), "ink-wash") for i in range(count)]
+            seen: Seconds = {}
+            look([psutil.Process(), daemons], seen)
+            before, began = sum(seconds for _, seconds in seen.values()), time.monotonic()
+            assert sum(outcome.status == "done" for outcome in engine.work(jobs)) == count
+            clock = time.monotonic() - began
+            look([psutil.Process(), daemons], seen)
+            taken.append((clock, sum(seconds for _, seconds in seen.values()) - before))
+        clock, processor = ((b - a) / (many - few) * 1000 for a, b in zip(taken[1], taken[2], strict=True))
+        print(f"{clock:.1f} ms a picture by the clock, {processor:.1f} ms of the processor")
 
 
 def losses(pictures: int, side: int, root: str) -> None:
@@ -203,15 +243,18 @@ def store() -> Iterator[str]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["overhead", "losses"])
+    parser.add_argument("what", choices=["overhead", "empty", "losses"])
     parser.add_argument("--pictures", type=int, default=10000)
     parser.add_argument("--side", type=int, help="default: 1024 for overhead, 32 for losses")
     parser.add_argument("--few", type=int, default=16)
     parser.add_argument("--many", type=int, default=64)
     parser.add_argument("--store", action="store_true")
     wanted = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # the cluster shall not outlive this
     if wanted.what == "overhead":
         overhead(wanted.few, wanted.many, wanted.side or 1024)
+    elif wanted.what == "empty":
+        empty(1000, wanted.pictures)
     else:
         with store() if wanted.store else tempfile.TemporaryDirectory() as root:
             losses(wanted.pictures, wanted.side or 32, root)
