@@ -71,7 +71,7 @@ def test_workers_that_die_lose_nothing(store: Store, tmp_path: Path) -> None:
         time.sleep(0.1)
     os.kill(workers_of(process.pid)[0], signal.SIGKILL)
     at_that_time = len(store.names("out"))
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=300)
     assert at_that_time < len(names)
     assert process.returncode == 1, errors.decode()
     records = {r["source"].rpartition("/")[2]: r for r in map(json.loads, output.splitlines())}
