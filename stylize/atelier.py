@@ -326,11 +326,11 @@ class Sitting:
         if self.photo is None:
             raise UsageError("Choose a photograph first.")
         ((job,), _) = plan_jobs([self.photo], Naming(None, chosen.name, manner.suffix))
-        job = replace(job, target=self._folder / "painted" / _short(job.target.name, _LONGEST_FILE))
-        (outcome,) = self.atelier.work([job], chosen.style, manner)
+        result = self._folder / "painted" / _short(job.target.name, _LONGEST_FILE)
+        (outcome,) = self.atelier.work([replace(job, target=result)], chosen.style, manner)
         if outcome.status != "done":
             raise PictureError(self.atelier.plain(outcome.note))
-        return job.target
+        return result
 
     def paint_many(
         self, files: Sequence[Path], manner: Manner, tell: _Tell = lambda done, total: None
@@ -347,8 +347,9 @@ class Sitting:
             tell(0, len(jobs))
             for count, outcome in enumerate(outcomes, start=1):
                 if outcome.status == "done":
-                    pack.write(outcome.job.target, outcome.job.target.relative_to(folder))
-                    outcome.job.target.unlink()
+                    result = folder / outcome.job.target.relative_to(folder)
+                    pack.write(result, result.relative_to(folder))
+                    result.unlink()
                     done += 1
                 if outcome.note:
                     notes.append(self.atelier.plain(outcome.note))

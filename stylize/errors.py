@@ -3,7 +3,7 @@
 import errno
 from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
+from pathlib import PurePath
 
 
 class ExitCode(IntEnum):
@@ -98,7 +98,7 @@ def row_of(fault: BaseException) -> Row:
     return next(row for row in TABLE if row.fits(fault))
 
 
-def sentence_of(fault: BaseException, file: Path | None = None) -> str:
+def sentence_of(fault: BaseException, file: PurePath | None = None) -> str:
     """What is said of an exception, on one line; `file` is what was worked on."""
     error = fault.strerror if isinstance(fault, OSError) else str(fault)
     if row_of(fault).kind == "ClickException":

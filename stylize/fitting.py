@@ -72,9 +72,13 @@ class RunFolder:
         """The numbered checkpoints, oldest first."""
         return sorted((self.path / "checkpoints").glob("[0-9]*.safetensors"))
 
+    def checkpoint(self, step: int) -> Path:
+        """Where the checkpoint of a step lies."""
+        return self.path / "checkpoints" / f"{step:07d}.safetensors"
+
     def save(self, game: Game) -> Path:
         """Write a checkpoint, and drop those that are no longer needed."""
-        path = self.path / "checkpoints" / f"{game.steps_done:07d}.safetensors"
+        path = self.checkpoint(game.steps_done)
         game.save(path)
         for old in self.checkpoints()[:-_KEPT]:
             old.unlink(missing_ok=True)
@@ -162,8 +166,11 @@ class Run:
         data differ from those of the checkpoint.
         """
         game = self.game
-        if found := self.folder.checkpoints():
-            game.load(found[-1], changed)
+        steps = [int(path.stem) for path in self.folder.checkpoints()]
+        # Another machine may see a shared folder as it was a moment ago: all take what process 0 sees.
+        last = parallel.of_first(max(steps, default=-1), game.device)
+        if last >= 0:
+            game.load(self.folder.checkpoint(last), changed)
         if parallel.rank() == 0:
             self.folder.forget_after(game.steps_done)
         saved = validated = time.monotonic()

@@ -19,8 +19,9 @@ from stylize.jobs import Job
 from stylize.looks import Look
 from stylize.marking import COMPOSITE
 from stylize.model import load_base
-from stylize.painting import Painter, PaintSettings, make_folder, marked
+from stylize.painting import Painter, PaintSettings, marked
 from stylize.picture import Picture
+from stylize.places import make_folder
 from stylize.pyramid import fuse_pyramids
 from stylize.sources import Fit, Source, as_source, fitted, overall_shares
 from stylize.styles import ResolvedStyle, perceptual_network, resolve_blend

@@ -37,6 +37,8 @@ from stylize.files import atomic_path
 from stylize.paths import FORMATS
 from stylize.picture import Picture
 from stylize.pixels import GREY, alpha_tensor, rgb_tensor, to_image, to_rgb
+from stylize.places import Place, replacing
+from stylize.remote import Url, read
 from stylize.tags import metadata_options, read_tags
 from stylize.tensors import to_8_bits
 
@@ -73,13 +75,14 @@ _WITH_QUALITY = {"JPEG", "WEBP", "AVIF", "HEIF"}
 _DEEP = {"PNG": deep_png, "TIFF": deep_tiff}
 
 
-def read_picture(source: Path | bytes, name: str = "") -> Picture:
-    """Read a picture from a file or from its bytes, whatever its mode, turned upright.
+def read_picture(source: Place | bytes, name: str = "") -> Picture:
+    """Read a picture from a file, a URL or from its bytes, whatever its mode, turned upright.
 
     Of an animation, all frames; of a file with several pages, the first. Raises PictureError with one
     sentence for anything that is not a whole picture.
     """
     name = name or _name_of(source)
+    source = _at_hand(source)
     with _one_sentence(name), _opened(source, name) as image:
         if is_deep(image):
             return _read_deep(image, source, name)
@@ -89,12 +92,12 @@ def read_picture(source: Path | bytes, name: str = "") -> Picture:
         return _read_still(image)
 
 
-def read_rgb(path: Path, shorter_side: int | None = None) -> Tensor:
+def read_rgb(path: Place, shorter_side: int | None = None) -> Tensor:
     """The picture, or an animation's first frame, as uint8 RGB (3, H, W), upright.
 
     It is reduced if its shorter side is longer than `shorter_side`.
     """
-    with _one_sentence(str(path)), _opened(path, str(path)) as image:
+    with _one_sentence(str(path)), _opened(_at_hand(path), str(path)) as image:
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         if shorter_side and min(image.size) > shorter_side:
@@ -146,10 +149,10 @@ def resize_planes(planes: Tensor, size: tuple[int, int]) -> Tensor:
     return _tensor(np.stack(resized, axis=-1).round().clip(0, limit).astype(planes.numpy().dtype))
 
 
-def write_picture(picture: Picture, target: Path, format_name: str, quality: int) -> None:
+def write_picture(picture: Picture, target: Place, format_name: str, quality: int) -> None:
     """Write atomically. Raises PictureError if the place cannot be written."""
     try:
-        with atomic_path(target) as temporary, temporary.open("wb") as file:
+        with replacing(target) as file:
             encode_picture(picture, file, format_name, quality)
     except OSError as error:
         reason = error.strerror or f"{format_name} does not take it"
@@ -287,8 +290,13 @@ def _kept_profile(image: Image.Image) -> bytes:
     return profile if not profile or can_write(profile) else srgb_profile()
 
 
-def _name_of(source: Path | bytes) -> str:
-    return str(source) if isinstance(source, Path) else "the picture"
+def _name_of(source: Place | bytes) -> str:
+    return "the picture" if isinstance(source, bytes) else str(source)
+
+
+def _at_hand(source: Place | bytes) -> Path | bytes:
+    """What is elsewhere, as bytes. Raises PictureError where it cannot be read, or would fill the memory."""
+    return read(source, free_memory(_CPU) // 4) if isinstance(source, Url) else source
 
 
 @contextmanager

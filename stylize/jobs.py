@@ -6,18 +6,20 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from stylize.errors import UsageError
-from stylize.paths import CLIP_FORMATS, FORMATS, READABLE, READABLE_CLIPS, is_clip, is_folder, pictures_in
+from stylize.paths import CLIP_FORMATS, FORMATS, READABLE, READABLE_CLIPS, is_clip
+from stylize.places import Place, files_in, is_folder
+from stylize.remote import Url, check_store
 
 
 @dataclass(frozen=True)
 class Job:
     """One picture to paint, the file that the painting becomes, and the name of the style."""
 
-    source: Path
-    target: Path
+    source: Place
+    target: Place
     style: str = ""
     variant: int = 0
     """Which of several results of one picture, from 1; 0 where there is one."""
@@ -48,7 +50,7 @@ class Job:
         return is_clip(self.source)
 
     @property
-    def explanation(self) -> Path:
+    def explanation(self) -> Place:
         """Where the sheet that explains the result goes: photo.ink-wash.explained.png."""
         return self.target.with_name(f"{self.target.stem}.explained.png")
 
@@ -57,7 +59,7 @@ class Job:
 class Refused:
     """An input that gives no job, and the sentence that says why and what to do."""
 
-    source: Path
+    source: Place
     why: str
 
     def record(self, style: str) -> dict[str, object]:
@@ -66,7 +68,7 @@ class Refused:
 
 
 def record(
-    source: Path, target: Path | str, status: str, style: str, seconds: float = 0,
+    source: Place, target: Place | str, status: str, style: str, seconds: float = 0,
     error: str = "", warning: str = "",
 ) -> dict[str, object]:  # fmt: skip
     """What became of one input, for JSON: the keys that `--json` promises."""
@@ -84,7 +86,7 @@ class Naming:
     a single picture, else a folder that mirrors the inputs. `suffix` is the format asked for.
     """
 
-    output: Path | None
+    output: Place | None
     style: str
     suffix: str | None = None
     recursive: bool = False
@@ -96,14 +98,16 @@ class Naming:
 
 
 def plan_jobs(
-    inputs: Sequence[Path], naming: Naming, listed: Sequence[Path] = (), strict: bool = True
+    inputs: Sequence[Place], naming: Naming, listed: Sequence[Place] = (), strict: bool = True
 ) -> tuple[list[Job], list[Refused]]:
     """A job for every picture among the inputs, and what was refused.
 
     `listed` are further inputs; where they are relative, the output folder mirrors their folders.
     If two pictures would become one file, a painting would replace an input, or would land outside the
-    output folder, UsageError is raised, or without `strict` the picture refused.
+    output folder, UsageError is raised, or without `strict` the picture refused. PictureError is raised where
+    a store that is named cannot be reached, or its bucket is not there.
     """
+    _check_stores([*inputs, *listed, *([naming.output] if naming.output else [])])
     jobs: list[Job] = []
     refused: list[Refused] = []
     single = len(inputs) + len(listed) == 1
@@ -125,10 +129,17 @@ def plan_jobs(
     return [job for job in jobs if job not in impossible], refused
 
 
-def _add_folder(place: Path, naming: Naming, jobs: list[Job], refused: list[Refused]) -> None:
+def _check_stores(places: Sequence[Place]) -> None:
+    """Ask each store once whether it is there: a missing bucket shall not be noticed after the painting."""
+    buckets = {place.parts[:2]: place for place in places if isinstance(place, Url)}
+    for place in buckets.values():
+        check_store(place)
+
+
+def _add_folder(place: Place, naming: Naming, jobs: list[Job], refused: list[Refused]) -> None:
     """Add the jobs of a folder, and what was refused in it."""
     kinds = READABLE | READABLE_CLIPS
-    pictures, left = pictures_in(place, naming.recursive, naming.output, kinds)
+    pictures, left = files_in(place, naming.recursive, naming.output, kinds)
     refused += [Refused(path, why) for path, why in left]
     if naming.output is None:
         # Earlier paintings that lie beside their photographs are not photographs.
@@ -142,7 +153,7 @@ def _add_folder(place: Path, naming: Naming, jobs: list[Job], refused: list[Refu
         refused.append(Refused(place, f"There are no pictures in {place}; name another folder{hint}."))
 
 
-def _target_of_file(place: Path, naming: Naming, single: bool) -> Path:
+def _target_of_file(place: Place, naming: Naming, single: bool) -> Place:
     output, suffix = naming.output, naming.suffix
     if output is None:
         return _beside(place, naming)
@@ -157,7 +168,7 @@ def _target_of_file(place: Path, naming: Naming, single: bool) -> Path:
     return _inside(output, Path(place.name), naming)
 
 
-def _target_of_clip(place: Path, output: Path) -> Path:
+def _target_of_clip(place: Place, output: Place) -> Place:
     """Raises UsageError where a clip would become a picture, or a picture a clip."""
     if not is_clip(place):
         raise UsageError(f"{place} is a picture and {output} would be a clip; name a picture with -o.")
@@ -167,16 +178,18 @@ def _target_of_clip(place: Path, output: Path) -> Path:
     return output
 
 
-def _target_of_listed(place: Path, naming: Naming) -> Path:
+def _target_of_listed(place: Place, naming: Naming) -> Place:
     """As of a file, but a/b.jpg stays in a folder a; what lies elsewhere (../b.jpg, /b.jpg) gives a name."""
     if naming.output is None:
         return _beside(place, naming)
+    if isinstance(place, Url):
+        return _inside(naming.output, Path(place.name), naming)
     name = Path(os.path.normpath(place))
     elsewhere = name.is_absolute() or name.parts[0] == ".."
     return _inside(naming.output, Path(name.name) if elsewhere else name, naming)
 
 
-def _suffix(source: Path, suffix: str | None) -> str:
+def _suffix(source: PurePath, suffix: str | None) -> str:
     """The format asked for, else the source's own if it can be written, else PNG. A clip stays one."""
     if is_clip(source):
         return source.suffix if source.suffix.lower().lstrip(".") in CLIP_FORMATS else ".mp4"
@@ -185,19 +198,20 @@ def _suffix(source: Path, suffix: str | None) -> str:
     return source.suffix if source.suffix.lower().lstrip(".") in FORMATS else ".png"
 
 
-def _beside(source: Path, naming: Naming) -> Path:
+def _beside(source: Place, naming: Naming) -> Place:
     return source.with_name(f"{source.stem}.{naming.style}{_suffix(source, naming.suffix)}")
 
 
-def _inside(folder: Path, name: Path, naming: Naming) -> Path:
+def _inside(folder: Place, name: PurePath, naming: Naming) -> Place:
     return folder / name.with_suffix(_suffix(name, naming.suffix))
 
 
 def _impossible(jobs: Sequence[Job], naming: Naming) -> Iterator[tuple[Job, str]]:
     """The jobs whose result cannot be written where it should go, each with a sentence."""
     sources = {_real(path) for path in (*(job.source for job in jobs), *naming.keep)}
-    folder = None if naming.output is None or naming.output.is_file() else os.path.realpath(naming.output)
-    taken: dict[str, Path] = {}
+    output = naming.output
+    folder = os.path.realpath(output) if isinstance(output, Path) and not output.is_file() else None
+    taken: dict[str, Place] = {}
     for job in jobs:
         for target in (job.target, job.explanation) if naming.explain else (job.target,):
             place = _real(target)
@@ -207,17 +221,19 @@ def _impossible(jobs: Sequence[Job], naming: Naming) -> Iterator[tuple[Job, str]
                 both = f"{taken[place]} and {job.source} would both become {target}"
                 yield job, f"{both}; paint them apart."
             taken.setdefault(place, job.source)
-        if folder and job.target != naming.output and not _is_inside(job.target, folder):
-            where = f"A link would take {job.target} out of {naming.output}"
+        if folder and job.target != output and not _is_inside(job.target, folder):
+            where = f"A link would take {job.target} out of {output}"
             yield job, f"{where}; remove the link or choose another -o."
 
 
-def _is_inside(target: Path, folder: str) -> bool:
-    return Path(os.path.realpath(target.parent)).is_relative_to(folder)
+def _is_inside(target: Place, folder: str) -> bool:
+    return Path(_real(target.parent)).is_relative_to(folder)
 
 
-def _real(path: Path) -> str:
+def _real(path: Place) -> str:
     """The one name of a file: without links, and where the system does not tell a from A, without case."""
+    if isinstance(path, Url):
+        return str(path)
     real = os.path.realpath(path)
     if sys.platform in {"darwin", "win32"}:
         return unicodedata.normalize("NFC", real).casefold()

@@ -1,7 +1,6 @@
 """Working through the jobs of `stylize apply`: read, paint, write; a bad file never stops the rest."""
 
 import hashlib
-import os
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -31,6 +30,7 @@ from stylize.marking import SOURCE_TYPE, Metadata, clip_tags, without_private, x
 from stylize.mixing import keep_colour, masked, with_palette
 from stylize.overlap import ahead, groups_of, usual_workers, workers
 from stylize.picture import Picture
+from stylize.places import Place, at_hand, make_folder, written_at
 from stylize.proofs import thumbnail
 from stylize.sheets import write_sheet
 from stylize.steady import SteadyStylizer
@@ -76,6 +76,8 @@ class PaintSettings:
     """Write a sheet beside each result that says where and why it differs from the photograph."""
     proofs: bool = False
     """Make small pictures of photograph and result, for a proof sheet."""
+    decided: bool = False
+    """Whoever gives the jobs has looked which results are there, and each is to be written."""
     began: float | None = None
     """Seconds since the epoch: results that are newer were made by another process, and are kept. None: newer
     than the moment at which the work begins."""
@@ -98,6 +100,14 @@ class Outcome:
         warning, error = ("", self.note) if self.status == "failed" else (self.note, "")
         job = self.job
         return record(job.source, job.target, self.status, job.style, self.seconds, error, warning)
+
+
+class Engine(Protocol):
+    """What does jobs: a `Painter` on this machine, or a cluster of them."""
+
+    def work(self, jobs: Sequence[Job], tell: "Tell" = ...) -> Generator[Outcome, None, None]:
+        """Do the jobs, yielding what became of each."""
+        ...
 
 
 class Brush(Protocol):
@@ -211,11 +221,7 @@ class Painter:
 
     def is_done(self, job: Job) -> bool:
         """Is there a result that shall stay? Raises PictureError if it is in the way."""
-        if self.settings.force or not os.path.lexists(job.target):
-            return False
-        if self.settings.skip_existing:
-            return True
-        raise PictureError(f"{job.target} exists; use --force to replace it or --skip-existing to keep it.")
+        return written_at(job.target) is not None and shall_stay(job, self.settings)
 
     # -- the three stations ---------------------------------------------------------------------------
 
@@ -223,12 +229,13 @@ class Painter:
         task, started = _Task(job), time.monotonic()
         try:
             make_folder(job.target.parent)
-            if not claims.take(job.target):
+            if isinstance(job.target, Path) and not claims.take(job.target):
                 return task.then(started, status="skipped", note=f"Another process is painting {job.target}.")
-            if _is_newer(job.target, began):
+            there = None if self.settings.decided else written_at(job.target)
+            if there is not None and there > began:
                 note = f"{job.target} appeared while this ran, and was kept."
                 return task.then(started, status="skipped", note=note)
-            if self.is_done(job):
+            if there is not None and shall_stay(job, self.settings):
                 return task.then(started, status="skipped", **self._proofs_of_files(job))
             if job.is_clip:
                 _check_clip(job, self.settings)
@@ -285,30 +292,30 @@ class Painter:
 
         started, job = time.monotonic(), task.job
         try:
-            self._check_mask(frame_size(job.source), str(job.source))
-            brush = FilmStylizer(self.stylizer)
-            notes = paint_clip(
-                self._order(job), brush, self._compose, lambda done, total: tell(job, done, total)
-            )
-            proofs = self._proofs_of_files(job)
+            with at_hand(job.source, job.target) as (source, target):
+                self._check_mask(frame_size(source), str(job.source))
+                order = self._order(source, target)
+                brush = FilmStylizer(self.stylizer)
+                notes = paint_clip(order, brush, self._compose, lambda done, total: tell(job, done, total))
+                proofs = self._proofs_of_files(replace(job, source=source, target=target))
             return task.then(started, is_clip=False, status="done", note=" ".join(notes), **proofs)
         except Exception as fault:
             return _failed(task, started, fault, job.source)
 
-    def _order(self, job: Job) -> "Order":
+    def _order(self, source: Path, target: Path) -> "Order":
         """What is to be painted of a clip."""
         from stylize.filming import Order
 
         settings, marked = self.settings, self.settings.metadata != "none"
         return Order(
-            job.source, job.target, self._identity(job), settings.longer_side, settings.quality,
+            source, target, self._identity(source), settings.longer_side, settings.quality,
             settings.resume, settings.workers != 0, settings.metadata,
             clip_tags(self.look.cards) if marked else {}, xmp_packet(self.look.cards) if marked else b"",
         )  # fmt: skip
 
-    def _identity(self, job: Job) -> str:
+    def _identity(self, clip: Path) -> str:
         """A digest of all that the painting of a clip depends on."""
-        look, settings, found = self.look, self.settings, job.source.stat()
+        look, settings, found = self.look, self.settings, clip.stat()
         facts = (found.st_size, found.st_mtime_ns, settings.strength, settings.longer_side, settings.quality)
         facts += (look.keep_colour, look.style.base.identity, str(self.stylizer.dtype), __version__)
         digest = hashlib.sha256(repr(facts).encode())
@@ -345,17 +352,22 @@ class Painter:
         except Exception as fault:
             return _failed(task, started, fault, task.job.target)
         finally:
-            claims.release(task.job.target)
+            if isinstance(task.job.target, Path):
+                claims.release(task.job.target)
 
     def _proofs_of_files(self, job: Job) -> dict[str, bytes]:
         """Small pictures of a job that was done earlier; none of what cannot be read."""
         if not self.settings.proofs:
             return {}
-        read = read_rgb
         if job.is_clip:
-            from stylize.filming import opening as read
+            if not (isinstance(job.source, Path) and isinstance(job.target, Path)):
+                return {}
+            from stylize.filming import opening
+
+            with suppress(PictureError):
+                return {"before": thumbnail(opening(job.source)), "after": thumbnail(opening(job.target))}
         with suppress(PictureError):
-            return {"before": thumbnail(read(job.source)), "after": thumbnail(read(job.target))}
+            return {"before": thumbnail(read_rgb(job.source)), "after": thumbnail(read_rgb(job.target))}
         return {}
 
     def _sized(self, picture: Picture, name: str = "the picture") -> Picture:
@@ -383,10 +395,11 @@ def varied(code: Tensor, size: int, job: Job, seed: int, noise: float = _VARIED)
     return mix_codes([code, step], [1, 1])
 
 
-def _failed(task: _Task, started: float, fault: Exception, file: Path) -> _Task:
+def _failed(task: _Task, started: float, fault: Exception, file: Place) -> _Task:
     if debugging():
         traceback.print_exception(fault)
-    return task.then(started, picture=None, is_clip=False, status="failed", note=sentence_of(fault, file))
+    note = sentence_of(fault, file)
+    return task.then(started, picture=None, is_clip=False, status="failed", note=note)
 
 
 def _check_clip(job: Job, settings: PaintSettings) -> None:
@@ -422,19 +435,8 @@ def for_format(picture: Picture, format_name: str) -> Picture:
     return picture if format_name in ANIMATED else picture.still()
 
 
-def make_folder(folder: Path) -> None:
-    """Make the folder of a result. Raises PictureError where it cannot be."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PictureError(
-            f"Cannot make the folder {folder}: {error.strerror}; choose another -o."
-        ) from error
-
-
-def _is_newer(path: Path, moment: float) -> bool:
-    """Was a file written after a moment, in seconds since the epoch? False if there is none."""
-    try:
-        return path.lstat().st_mtime > moment
-    except FileNotFoundError:
-        return False
+def shall_stay(job: Job, settings: PaintSettings) -> bool:
+    """Shall a result that is there stay? Raises PictureError if it is in the way."""
+    if settings.force or settings.skip_existing:
+        return settings.skip_existing
+    raise PictureError(f"{job.target} exists; use --force to replace it or --skip-existing to keep it.")

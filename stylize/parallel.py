@@ -14,6 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from stylize.errors import StylizeError, UsageError
+
 
 @contextmanager
 def joined() -> Iterator[None]:
@@ -21,11 +23,37 @@ def joined() -> Iterator[None]:
     if "RANK" not in os.environ or count() > 1:
         yield
         return
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    _check_launcher()
+    with _together():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def _check_launcher() -> None:
+    """Raises UsageError where processes that are started again would wait for the ones before them.
+
+    torchrun keeps one store of addresses for all its attempts, and those of the dead are in it.
+    """
+    restarts = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0"))
+    if restarts and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        raise UsageError(
+            "With --max-restarts, start torchrun with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 set before it."
+        )
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """Around all that processes do together. StylizeError if one of them is gone, or never came."""
+    try:
+        yield
+    except RuntimeError as error:  # that is what gloo and NCCL raise
+        raise StylizeError(
+            "Another process of this run is gone; start them all again, as torchrun does by itself with "
+            "--max-restarts: the run goes on from its last checkpoint."
+        ) from error
 
 
 def rank() -> int:
@@ -51,9 +79,14 @@ def local_device(device: torch.device) -> torch.device:
 def first_alone() -> Iterator[None]:
     """Process 0 goes through the block before all others do: it fills the caches for them."""
     if rank() > 0:
-        dist.barrier()
+        _wait_for_all()
     yield
     if rank() == 0 and count() > 1:
+        _wait_for_all()
+
+
+def _wait_for_all() -> None:
+    with _together():
         dist.barrier()
 
 
@@ -63,7 +96,7 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     if count() == 1 or not gradients:
         return
     flat = torch.cat([gradient.flatten() for gradient in gradients])
-    dist.all_reduce(flat)
+    _sum(flat)
     parts = flat.div_(count()).split([gradient.numel() for gradient in gradients])
     for gradient, part in zip(gradients, parts, strict=True):
         gradient.copy_(part.view_as(gradient))
@@ -74,7 +107,7 @@ def average(values: dict[str, float], device: torch.device) -> dict[str, float]:
     if count() == 1 or not values:
         return values
     together = torch.tensor(list(values.values()), dtype=torch.float32, device=device)
-    dist.all_reduce(together)
+    _sum(together)
     return dict(zip(values, (together / count()).tolist(), strict=True))
 
 
@@ -83,5 +116,21 @@ def any_of(wish: bool, device: torch.device) -> bool:
     if count() == 1:
         return wish
     votes: Tensor = torch.tensor(float(wish), device=device)
-    dist.all_reduce(votes)
+    _sum(votes)
     return votes.item() > 0
+
+
+def of_first(number: int, device: torch.device) -> int:
+    """The number that process 0 has."""
+    if count() == 1:
+        return number
+    told = torch.tensor(number, device=device)
+    with _together():
+        dist.broadcast(told, 0)
+    return int(told)
+
+
+def _sum(values: Tensor) -> None:
+    """Replace values by their sum over the processes."""
+    with _together():
+        dist.all_reduce(values)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Set
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from stylize.errors import UsageError
 
@@ -35,7 +35,7 @@ READABLE_CLIPS = {
 """Suffixes of what is painted frame by frame, as a film."""
 
 
-def is_clip(path: Path) -> bool:
+def is_clip(path: PurePath) -> bool:
     """Is this, by its name, a film and not a picture?"""
     return path.suffix.lower() in READABLE_CLIPS
 
@@ -96,8 +96,8 @@ def pictures_in(
     return sorted(found), left
 
 
-def read_list(data: bytes) -> list[Path]:
-    """The paths in a list, one to a line; after zero bytes instead of lines if there are any (find -print0).
+def read_list(data: bytes) -> list[str]:
+    """The names in a list, one to a line; after zero bytes instead of lines if there are any (find -print0).
 
     Names need not be UTF-8. Empty lines are left out.
     """
@@ -106,4 +106,4 @@ def read_list(data: bytes) -> list[Path]:
         names = data.split(b"\0")
     else:
         names = [line.removesuffix(b"\r") for line in data.split(b"\n")]
-    return [Path(os.fsdecode(name)) for name in names if name]
+    return [os.fsdecode(name) for name in names if name]

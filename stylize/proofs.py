@@ -22,6 +22,7 @@ from stylize.console import printable
 from stylize.errors import PictureError
 from stylize.files import atomic_path
 from stylize.images import to_image
+from stylize.remote import url_of
 
 SIDE = 360
 """Longer side of the small pictures in pixels."""
@@ -97,7 +98,7 @@ class ProofSheet:
         told = str(record["error"] or record["warning"])
         notes = [f"{status}, {record['style']}, {record['seconds']} s", *([printable(told)] if told else [])]
         if record["target"] and status != "failed":
-            href = self._link(Path(str(record["target"])))
+            href = self._link(str(record["target"]))
             name = f'<a href="{href}">{name}</a>'
         pair = _pair(before, after) if before and after else ""
         text = "<br>".join([name, *map(html.escape, notes)])
@@ -122,8 +123,10 @@ class ProofSheet:
             f"Cannot write {self.target}: {error.strerror}; choose another place for --report."
         )
 
-    def _link(self, target: Path) -> str:
+    def _link(self, target: str) -> str:
         """The way from the page to a result."""
+        if url_of(target):
+            return html.escape(quote(target, safe=":/"))
         try:
             way = os.path.relpath(target, self.target.parent)
         except ValueError:  # on another drive

@@ -9,9 +9,9 @@ from torch import Tensor
 from stylize import bundled
 from stylize.devices import choose_device, choose_dtype
 from stylize.errors import PictureError
-from stylize.files import atomic_path
 from stylize.images import read_picture, resize_picture, to_image
 from stylize.paths import FORMATS
+from stylize.places import Place, replacing
 from stylize.styles import perceptual_network, resolve_style
 from stylize.stylizer import Stylizer
 
@@ -36,11 +36,11 @@ def save_sheet(named: Sequence[tuple[str, Tensor]], target: Path, columns: int) 
     write_sheet(labelled(named, columns, named[0][1].shape[2]), target)
 
 
-def write_sheet(sheet: Image.Image, target: Path) -> None:
+def write_sheet(sheet: Image.Image, target: Place) -> None:
     """Write a sheet, atomically, in the format of its suffix. PictureError if that is not possible."""
     try:
-        with atomic_path(target) as temporary:
-            sheet.save(temporary, format=FORMATS[target.suffix.lower().lstrip(".")], quality=90)
+        with replacing(target) as file:
+            sheet.save(file, format=FORMATS[target.suffix.lower().lstrip(".")], quality=90)
     except OSError as error:
         reason = error.strerror
         raise PictureError(f"Cannot write {target}: {reason}; choose another place with -o.") from error

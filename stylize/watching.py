@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from stylize.jobs import Job
+from stylize.places import Place
 
 POLL = 0.5
 """Seconds between two looks. Looking works on every file system, network drives among them."""
@@ -23,8 +24,8 @@ def arrivals(
 
     A picture that changes later comes again. `look` gives all jobs that there are now.
     """
-    handled: dict[Path, _Stamp] = {}
-    resting: dict[Path, tuple[_Stamp, float]] = {}
+    handled: dict[Place, _Stamp] = {}
+    resting: dict[Place, tuple[_Stamp, float]] = {}
     while True:
         began, ready, seen = time.monotonic(), [], {}
         for job in look():
@@ -42,8 +43,9 @@ def arrivals(
         time.sleep(max(poll, 5 * took))  # a look at a very large folder shall not be all that is done
 
 
-def _stamp(path: Path) -> _Stamp | None:
+def _stamp(path: Place) -> _Stamp | None:
     """What changes when a file does; None if it is gone or still empty."""
+    assert isinstance(path, Path)  # only folders on this disk are followed
     try:
         found = os.stat(path)
     except OSError:

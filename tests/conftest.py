@@ -16,6 +16,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 import numpy as np
 import pytest
 from nursery import Nursery
+from object_store import endpoint, store  # noqa: F401 - fixtures
 from PIL import Image
 
 Run = Callable[..., subprocess.CompletedProcess[bytes]]

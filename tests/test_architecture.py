@@ -13,8 +13,9 @@ FLOORS = [
     {"__init__"},
     {"errors"},
     {"trust"},
-    {"config", "files", "tensors", "console", "overlap", "parallel", "health", "augment", "flow"},
+    {"config", "files", "tensors", "console", "overlap", "parallel", "health", "augment", "flow", "remote"},
     {"statistics", "cards", "bundled", "paths", "devices", "mixing", "settings", "picture", "colour"},
+    {"places"},
     {"generator", "discriminator", "perceptual", "losses", "jobs", "marking", "hub", "pixels", "animation"},
     {"depth", "tags"},
     {"images", "video"},
@@ -43,7 +44,7 @@ FLOORS = [
     {"studio"},
     {"cycle_studio", "optimise_job", "texture_job", "texture_studio"},
     {"painting"},
-    {"fuse_job", "atelier"},
+    {"fuse_job", "atelier", "cluster"},
     {"window"},
     {"cli.options", "cli.live"},
     {"cli.streaming", "cli.working"},
@@ -124,14 +125,14 @@ def test_public_things_have_docstrings() -> None:
 def test_help_and_lists_need_no_torch(arguments: list[str]) -> None:
     code = (
         "import sys; from stylize.cli import main; main(sys.argv[1:]);"
-        "sys.exit('torch' in sys.modules or 'huggingface_hub' in sys.modules)"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'huggingface_hub', 'fsspec', 'ray')))"
     )
     assert subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True).returncode == 0
 
 
-def test_painting_needs_neither_torchvision_nor_the_hub() -> None:
+def test_painting_needs_no_large_libraries_but_torch() -> None:
     code = (
         "import sys, stylize.painting, stylize.styles;"
-        "sys.exit('torchvision' in sys.modules or 'huggingface_hub' in sys.modules)"
+        "sys.exit(any(name in sys.modules for name in ('torchvision', 'huggingface_hub', 'ray', 's3fs')))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

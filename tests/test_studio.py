@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 import tomllib
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -162,32 +164,76 @@ def _written(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / "checkpoints").glob("*.safetensors"))
 
 
-def test_two_processes_learn_what_one_learns(run: Run, tmp_path: Path) -> None:
-    works, photos = pictures(tmp_path / "works"), pictures(tmp_path / "photos", seed=9)
+@dataclass(frozen=True)
+class Pair:
+    """What two processes have learnt together, undisturbed."""
+
+    works: Path
+    options: list[object]
+    run: Path
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    folder = tmp_path_factory.mktemp("pair")
+    works, photos = pictures(folder / "works"), pictures(folder / "photos", seed=9)
     options = ["--content", photos, "--name", "x", "--steps", 3, "-q", *TINY]
-    alone = run("train", works, "-o", "one", *options, "-b", 16)
+    both = torchrun(folder, "train", works, "-o", "two", *options, "-b", 8)
+    _, errors = both.communicate(timeout=300)
+    assert both.returncode == 0, errors.decode()[-2000:]
+    return Pair(works, options, folder / "two")
+
+
+def torchrun(folder: Path, *arguments: object) -> subprocess.Popen[bytes]:
+    """`stylize ...` in two processes, which are started again if one of them dies."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["--max-restarts", "3", "--monitor-interval", "0.1", "-m", "stylize", *map(str, arguments)]
+    env = {"STYLIZE_HOME": "home", "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    env = {**os.environ, **env}
+    return subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_two_processes_learn_what_one_learns(run: Run, tmp_path: Path, pair: Pair) -> None:
+    alone = run("train", pair.works, "-o", "one", *pair.options, "-b", 16)
     assert alone.returncode == 0, alone.stderr.decode()
-    torchrun = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--master-port",
-        "29533",
-    ]
-    both = subprocess.run(
-        [*torchrun, "-m", "stylize", *map(str, ["train", works, "-o", "two", *options, "-b", 8])],
-        cwd=tmp_path, capture_output=True, timeout=300,
-        env={**os.environ, "STYLIZE_HOME": "home", "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert both.returncode == 0, both.stderr.decode()[-2000:]
-    one, two = tensors_of_last(tmp_path / "one"), tensors_of_last(tmp_path / "two")
+    one, two = tensors_of_last(tmp_path / "one"), tensors_of_last(pair.run)
     start = _start(one)
     for name, tensor in one.items():
         if name.startswith(("painter.network", "ema.")) and tensor.is_floating_point() and name in start:
             moved = (tensor - start[name]).abs().max()
             assert (tensor - two[name]).abs().max() <= 0.05 * moved + 1e-6, name
+
+
+def test_a_process_that_dies_is_started_again_and_changes_nothing(tmp_path: Path, pair: Pair) -> None:
+    options = [*pair.options, "-b", 8, "--every", 0]
+    both = torchrun(tmp_path, "train", pair.works, "-o", "killed", *options)
+    for rank in ("1", "0"):
+        before = _written(tmp_path / "killed")
+        while _written(tmp_path / "killed") in ([], before):
+            assert both.poll() is None, both.communicate()
+            time.sleep(0.02)
+        victim = _of_rank(both.pid, rank)
+        os.kill(victim, signal.SIGKILL)
+        while victim in _children(both.pid):
+            time.sleep(0.02)  # it is missed
+    _, errors = both.communicate(timeout=300)
+    assert both.returncode == 0, errors.decode()[-2000:]
+    assert b"Another process of this run is gone" in errors
+    assert same(tensors_of_last(pair.run), tensors_of_last(tmp_path / "killed"))
+
+
+def _of_rank(launcher: int, rank: str) -> int:
+    """The process of this rank that torchrun has started."""
+    return next(pid for pid, its in _children(launcher).items() if its == rank)
+
+
+def _children(launcher: int) -> dict[int, str]:
+    """The processes that torchrun has started, with their ranks."""
+    psutil = pytest.importorskip("psutil", reason="psutil is not installed")
+    with suppress(psutil.NoSuchProcess):
+        children = psutil.Process(launcher).children()
+        return {c.pid: c.environ()["RANK"] for c in children if c.status() != psutil.STATUS_ZOMBIE}
+    return {}
 
 
 def _start(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

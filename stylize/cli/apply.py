@@ -27,10 +27,12 @@ from stylize.cli.streaming import STREAM, stream
 from stylize.cli.working import do, follow, show_plan, telling
 from stylize.errors import ExitCode, UsageError
 from stylize.jobs import Naming, plan_jobs
-from stylize.paths import is_clip, is_folder, read_list
+from stylize.paths import is_clip, read_list
+from stylize.places import Place, is_folder, place_of
 
 if TYPE_CHECKING:
-    from stylize.painting import Painter
+    from stylize.looks import Look
+    from stylize.painting import Engine, Painter, PaintSettings
 
 
 def apply(
@@ -46,13 +48,16 @@ def apply(
         ),
     ],
     inputs: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="INPUT...", allow_dash=True, help="Pictures, clips or folders; - is stdin."),
+        list[str] | None,
+        typer.Argument(metavar="INPUT...", help="Pictures, clips, folders, or URLs of them; - is stdin."),
     ] = None,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            "--output", "-o", allow_dash=True, help="File or folder; - is stdout. Default: beside the input."
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="File, folder or URL; - is stdout. Default: beside the input.",
         ),
     ] = None,
     files_from: Annotated[
@@ -116,8 +121,16 @@ def apply(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=0, max=64, help="Threads that read, and that write; 0: none. Default: by cores."),
+        typer.Option(
+            min=0,
+            max=10000,
+            help="Threads that read, and that write; 0: none. Default: by cores. With --engine ray: workers.",
+        ),
     ] = None,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="local: this machine; ray: all machines of a Ray cluster (RAY_ADDRESS)."),
+    ] = "local",
     keep_grey: Annotated[
         bool, typer.Option("--keep-grey", help="Grey photographs become grey paintings.")
     ] = False,
@@ -163,11 +176,14 @@ def apply(
 
     stylize apply incoming/ --style engraving -o done/ --watch --report done/sheet.html
 
+    stylize apply s3://bucket/photos/ --style ink-wash -o s3://bucket/painted/ -r --engine ray
+
     curl -s URL | stylize apply - --style van-gogh -o - > result.png
     """
     began = time.time()  # before torch is loaded, which takes two processes that share work unequally long
-    inputs = list(inputs or [])
-    _check_options(inputs, files_from, force and (skip_existing or resume), watch, report)
+    places = [place_of(text) for text in inputs or []]
+    target = None if output is None else place_of(output)
+    _check_options(places, files_from, force and (skip_existing or resume), watch, report)
     name = "+".join(hub.style_name(bundled.weighted(text)[0]) for text in style)
     settings_of = {
         "strength": strength, "longer_side": size, "quality": quality, "force": force,
@@ -178,9 +194,9 @@ def apply(
         "began": None if watch else began,
     }  # fmt: skip
 
-    def painter() -> "Painter":
+    def look_and_settings() -> tuple["Look", "PaintSettings"]:
         from stylize.looks import resolve_look  # torch comes with these
-        from stylize.painting import Painter, PaintSettings
+        from stylize.painting import PaintSettings
 
         look = resolve_look(
             style,
@@ -193,36 +209,51 @@ def apply(
             reverse,
             offline,
         )
-        return Painter(look, device, dtype, PaintSettings(**settings_of))
+        return look, PaintSettings(**settings_of)
 
-    if STREAM in inputs or output == STREAM:
-        if len(inputs) > 1 or files_from or watch or report or explain or augment:
+    def painter() -> "Painter":
+        from stylize.painting import Painter
+
+        look, settings = look_and_settings()
+        return Painter(look, device, dtype, settings)
+
+    def cluster() -> "Engine":
+        from stylize.cluster import Cluster
+
+        look, settings = look_and_settings()
+        return Cluster(look, device, dtype, settings)
+
+    make = cluster if engine == "ray" else painter
+
+    if STREAM in places or target == STREAM:
+        if len(places) > 1 or files_from or watch or report or explain or augment or engine == "ray":
             raise UsageError("With - there is one picture and nothing beside it; give only that one input.")
-        if is_clip(inputs[0]):
+        if is_clip(places[0]):
             raise UsageError("A clip does not go through a pipe; name a file with -o.")
-        stream(painter, inputs[0], output, format, name if as_json else None)
+        stream(painter, places[0], target, format, name if as_json else None)
         return
     read = [palette_from, strokes_from, outside, mask, files_from, *(bundled.weighted(s)[0] for s in style)]
-    if format and any(is_clip(place) for place in inputs):
+    if format and any(is_clip(place) for place in places):
         raise UsageError("--format is for pictures; name the clip that you want with -o.")
     keep = tuple(Path(r) for r in read if r)
-    naming = Naming(output, name, format, recursive, explain, keep, variants=augment or 0)
-    listed = read_list(_bytes_of(files_from)) if files_from else []
-    jobs, refused = ([], []) if watch and not dry_run else plan_jobs(inputs, naming, listed)
+    naming = Naming(target, name, format, recursive, explain, keep, variants=augment or 0)
+    listed = [place_of(name) for name in read_list(_bytes_of(files_from))] if files_from else []
+    jobs, refused = ([], []) if watch and not dry_run else plan_jobs(places, naming, listed)
     if dry_run:
         failed = show_plan(jobs, refused, name, as_json)
     else:
         with telling(as_json, quiet, report) as tell:
             if watch:
-                failed = follow(inputs, naming, tell, painter)
+                folders = [place for place in places if isinstance(place, Path)]
+                failed = follow(folders, naming, tell, painter)
             else:
-                failed = do(jobs, refused, name, tell, painter)
+                failed = do(jobs, refused, name, tell, make)
     if failed:
         raise typer.Exit(ExitCode.FAILED)
 
 
 def _check_options(
-    inputs: list[Path], files_from: Path | None, both: bool, watch: bool, report: Path | None
+    inputs: list[Place], files_from: Path | None, both: bool, watch: bool, report: Path | None
 ) -> None:
     """Raises UsageError where options do not go together."""
     if both:
@@ -231,8 +262,8 @@ def _check_options(
         raise UsageError("There is nothing to paint; name a picture, a folder, or a list with --files-from.")
     if STREAM in inputs and files_from == STREAM:
         raise UsageError("Standard input is either the picture or the list; write the other to a file.")
-    if watch and (files_from or not all(is_folder(place) for place in inputs)):
-        raise UsageError("--watch follows folders; give folders only.")
+    if watch and (files_from or not all(isinstance(p, Path) and is_folder(p) for p in inputs)):
+        raise UsageError("--watch follows folders of this machine; give such folders only.")
     if report and report.suffix.lower() not in {".html", ".htm"}:
         raise UsageError(f"A report is an HTML page; {report} is none.")
 

@@ -26,6 +26,7 @@ from stylize.console import progress, say, write_json
 from stylize.errors import UsageError
 from stylize.jobs import Job, Naming, plan_jobs, record
 from stylize.paths import find_pictures
+from stylize.places import written_at
 
 
 def fuse(
@@ -107,13 +108,13 @@ def fuse(
     inputs = _weighed(pictures, balance, mask)
     job = _job(inputs, output, [Path(s) for s in map(_name, style or [])] + ([mask] if mask else []))
     style_name = "+".join(map(_name, style or []))
-    if job.target.exists() and skip_existing:
+    if written_at(job.target) is not None and skip_existing:
         if as_json:
             write_json(record(job.source, job.target, "skipped", style_name))
         elif not quiet:
             say(f"Kept {job.target}")
         return
-    if job.target.exists() and not force:
+    if written_at(job.target) is not None and not force:
         raise UsageError(f"{job.target} exists; use --force to replace it or --skip-existing to keep it.")
     began = time.monotonic()
     from stylize.fuse_job import FuseJob, carry_out  # torch comes with these

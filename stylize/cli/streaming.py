@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from stylize.console import write_json
 from stylize.errors import PictureError, UsageError
 from stylize.jobs import Job, record
-from stylize.paths import FORMATS, is_folder
+from stylize.paths import FORMATS
+from stylize.places import Place, is_folder
 
 if TYPE_CHECKING:
     from stylize.painting import Painter
@@ -21,7 +22,7 @@ STREAM = Path("-")
 
 
 def stream(
-    make: Callable[[], "Painter"], source: Path, output: Path | None, suffix: str | None, told: str | None
+    make: Callable[[], "Painter"], source: Place, output: Place | None, suffix: str | None, told: str | None
 ) -> None:
     """Paint one picture from stdin or to stdout; `told` is the style's name if JSON is wanted.
 
@@ -48,7 +49,7 @@ def stream(
         write_json(record(source, output, "skipped" if done else "done", told, time.monotonic() - began))
 
 
-def _paint_to(file: BinaryIO, painter: "Painter", source: Path, suffix: str | None) -> None:
+def _paint_to(file: BinaryIO, painter: "Painter", source: Place, suffix: str | None) -> None:
     from stylize.images import encode_picture
 
     format_name = FORMATS[suffix or "png"]
@@ -56,7 +57,7 @@ def _paint_to(file: BinaryIO, painter: "Painter", source: Path, suffix: str | No
     encode_picture(painted, file, format_name, painter.settings.quality)
 
 
-def _read(source: Path, format_name: str) -> "Picture":
+def _read(source: Place, format_name: str) -> "Picture":
     from stylize.images import read_picture
     from stylize.painting import for_format
 

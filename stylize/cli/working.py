@@ -15,10 +15,11 @@ from stylize.console import printable, progress, say, write_json, write_line
 from stylize.errors import PictureError
 from stylize.jobs import Job, Naming, Refused, plan_jobs, record
 from stylize.paths import is_folder
+from stylize.places import Place
 from stylize.watching import arrivals
 
 if TYPE_CHECKING:
-    from stylize.painting import Outcome, Painter
+    from stylize.painting import Engine, Outcome, Painter
     from stylize.proofs import ProofSheet
 
 
@@ -29,10 +30,10 @@ class Telling:
     as_json: bool = False
     quiet: bool = False
     sheet: "ProofSheet | None" = None
-    statuses: dict[Path, str] = field(default_factory=dict)
+    statuses: dict[Place, str] = field(default_factory=dict)
 
     @property
-    def failed(self) -> list[Path]:
+    def failed(self) -> list[Place]:
         """The inputs that failed."""
         return [source for source, status in self.statuses.items() if status == "failed"]
 
@@ -49,7 +50,7 @@ class Telling:
         self._tell(refused.source, refused.record(style))
         say(refused.why)
 
-    def _tell(self, source: Path, facts: dict[str, object], before: bytes = b"", after: bytes = b"") -> None:
+    def _tell(self, source: Place, facts: dict[str, object], before: bytes = b"", after: bytes = b"") -> None:
         self.statuses[source] = str(facts["status"])
         if self.as_json:
             write_json(facts)
@@ -93,17 +94,17 @@ def show_plan(jobs: Sequence[Job], refused: Sequence[Refused], style: str, as_js
 
 
 def do(
-    jobs: Sequence[Job], refused: Sequence[Refused], style: str, tell: Telling, make: Callable[[], "Painter"]
+    jobs: Sequence[Job], refused: Sequence[Refused], style: str, tell: Telling, make: Callable[[], "Engine"]
 ) -> int:
-    """Do the jobs with the painter that is made for them; the number of inputs that failed."""
+    """Do the jobs with the engine that is made for them; the number of inputs that failed."""
     single = len(jobs) + len(refused) < 2
     for one in refused:
         tell.refusal(one, style)
-    painter, clips = make(), any(job.is_clip for job in jobs)
+    engine, clips = make(), any(job.is_clip for job in jobs)
     try:
         with (
             progress(tell.quiet or not (clips or len(jobs) > 1)) as bar,
-            closing(painter.work(jobs, _Frames(bar))) as outcomes,
+            closing(engine.work(jobs, _Frames(bar))) as outcomes,
         ):
             task = bar.add_task("Painting", total=len(jobs), note="", visible=len(jobs) > 1)
             for outcome in outcomes:
