@@ -253,7 +253,7 @@ def test_what_is_kept_is_a_style_by_name(tiny: Base, home: Path, sitting: Sittin
     assert path == home / "my-own.safetensors"
     kept = resolve_style("my-own")
     size = 16 + tiny.generator.offsets_size
-    assert torch.equal(kept.code[:, :size], code_of(sitting)[:, :size])
+    assert torch.allclose(kept.code[:, :size], code_of(sitting)[:, :size], atol=2e-3)
     changes, wanted = kept.code[:, size:], code_of(sitting)[:, size:]
     assert wanted.norm() > 0.1
     assert (changes - wanted).norm() < 3e-3 * wanted.norm()

@@ -251,7 +251,7 @@ def test_results_in_the_input_folder_are_not_inputs(run: Run, tmp_path: Path) ->
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\0"])
 def test_what_ends_a_line(end: bytes) -> None:
     names = [b"a.png", b"sub/b c.png", b"\xff.png", b" d.png"]
-    expected = [Path(os.fsdecode(name)) for name in names]
+    expected = [os.fsdecode(name) for name in names]
     assert read_list(end.join([*names, b""])) == expected
     assert read_list(end + end.join(names)) == expected
 
