@@ -42,6 +42,7 @@ def workers_of(driver: int) -> list[int]:
     return sorted(pid for pid, name in named.items() if name.startswith("ray::MapWorker"))
 
 
+@pytest.mark.long
 def test_workers_that_die_lose_nothing(store: Store, tmp_path: Path) -> None:
     """One is killed amid the job; one picture kills whoever takes it; one is no picture; one is there."""
     names = [f"{i:03}.png" for i in range(96)]

@@ -132,6 +132,7 @@ def test_a_quick_style_works_by_name_and_its_run_explains_itself(run: Run, tmp_p
     assert b"grandma" in run("styles").stdout
 
 
+@pytest.mark.long
 def test_killed_at_any_moment_a_run_ends_as_if_it_had_not_been(run: Run, tmp_path: Path) -> None:
     works, photos = pictures(tmp_path / "works"), pictures(tmp_path / "photos", seed=9)
     options = ["--content", photos, "--name", "x", "--steps", 14, "--every", 0, "-q", *TINY]
@@ -193,6 +194,7 @@ def torchrun(folder: Path, *arguments: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
+@pytest.mark.long
 def test_two_processes_learn_what_one_learns(run: Run, tmp_path: Path, pair: Pair) -> None:
     alone = run("train", pair.works, "-o", "one", *pair.options, "-b", 16)
     assert alone.returncode == 0, alone.stderr.decode()
@@ -204,6 +206,7 @@ def test_two_processes_learn_what_one_learns(run: Run, tmp_path: Path, pair: Pai
             assert (tensor - two[name]).abs().max() <= 0.05 * moved + 1e-6, name
 
 
+@pytest.mark.long
 def test_a_process_that_dies_is_started_again_and_changes_nothing(tmp_path: Path, pair: Pair) -> None:
     options = [*pair.options, "-b", 8, "--every", 0]
     both = torchrun(tmp_path, "train", pair.works, "-o", "killed", *options)

@@ -108,6 +108,7 @@ def page(served: Served) -> Iterator[Any]:
         browser.close()
 
 
+@pytest.mark.long
 def test_paint_blend_pick_keep_and_download(served: Served, page: Any, run: Run, tmp_path: Path) -> None:
     expect = sys.modules["playwright.sync_api"].expect
     expect.set_options(timeout=20_000)

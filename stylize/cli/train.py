@@ -202,6 +202,8 @@ def train(
     config = _config(quick, from_scratch, preset, config_file, options, set_ or [])
     if content is None and not quiet:
         talk.print("Training on invented pictures; photographs like yours, with --content, make it better.")
+    if quick and perceptual == "bundled" and not quiet:
+        talk.print("Strokes come much nearer with --perceptual vgg19 (575 MB, fetched once).")
     from functools import partial
 
     from stylize import studio  # torch comes with it
