@@ -4,6 +4,7 @@ Gatys et al., 2016 (arXiv:1508.06576), from coarse to fine (Gatys et al., 2017, 
 bundled perceptual network or a VGG19.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,9 @@ Optimiser = Literal["lbfgs", "adam"]
 CONTENT_LAYERS = ("relu3_4", "relu4_1")
 COARSEST = 192
 """Shorter side in pixels of the coarsest scale, about."""
+
+_STANDSTILL = 1e-4
+"""Share of the loss that a step of L-BFGS must take off for its memory to be of use."""
 
 _COARSE_SHARE = 0.6
 """Each coarser scale gets more steps: they are cheaper, and large forms are decided there."""
@@ -156,7 +160,11 @@ def optimise(
 def _descend(
     objective: Objective, start: Progress, steps: int, settings: OptimiseSettings, device: torch.device
 ) -> Iterator[Progress]:
-    """Steps of the optimiser at one scale. StylizeError when the loss is no longer finite."""
+    """Steps of the optimiser at one scale. StylizeError when the loss is no longer finite.
+
+    L-BFGS gives up where slopes look flat to it, so it sees a sum over pixels, not a mean; and it may leave
+    [0, 1] on its way: cut off after a step, values would no longer be where its curvature says.
+    """
     picture = start.picture.to(device).clone(memory_format=torch.contiguous_format).requires_grad_(True)
     adam = torch.optim.Adam([picture], settings.rate)
     lbfgs = torch.optim.LBFGS([picture], max_iter=1, history_size=20, line_search_fn="strong_wolfe")
@@ -167,16 +175,21 @@ def _descend(
         nonlocal terms
         optimiser.zero_grad()
         terms = objective(picture)
-        loss = torch.stack(list(terms.values())).sum()
+        loss = torch.stack(list(terms.values())).sum() * picture.numel()
         loss.backward()
         return loss  # pyright: ignore[reportReturnType] - torch wants the tensor
 
+    before = math.inf
     for step in range(steps):
         optimiser.step(closure)
-        with torch.no_grad():
-            picture.clamp_(0, 1)
+        if optimiser is adam:
+            with torch.no_grad():
+                picture.clamp_(0, 1)
         values = {name: term.item() for name, term in terms.items()}
         loss = sum(values.values())
+        if optimiser is lbfgs and before - loss < _STANDSTILL * before:
+            lbfgs.state.clear()  # a search that found nothing would find it again: begin along the slope
+        before = loss
         if loss != loss:
             raise StylizeError("The loss is not finite any more; try --dtype fp32 or smaller weights.")
         yield Progress(start.scale, start.step + step + 1, picture.detach(), loss, values)

@@ -41,6 +41,25 @@ def test_the_loss_falls(network: LossNetwork, optimiser: str) -> None:
     assert set(seen[-1].terms) == {"content", "style", "tv"}
 
 
+def test_l_bfgs_does_not_stand_still(network: LossNetwork) -> None:
+    photo, work = picture(0), picture(1)
+    seen: list[float] = []
+    settings, cpu = OptimiseSettings(steps=60, scales=1), torch.device("cpu")
+    optimise(
+        photo,
+        photo,
+        [(work, 1.0)],
+        settings,
+        network,
+        cpu,
+        torch.float32,
+        None,
+        lambda p: seen.append(p.loss),
+    )
+    assert min(seen[45:]) < 0.9 * min(seen[:20])
+    assert len(set(seen[30:])) > 20
+
+
 def test_scales_go_from_coarse_to_fine() -> None:
     assert sizes_of(100, 150, 3) == [(100, 150)]
     sizes = sizes_of(1000, 1500, 3)
