@@ -12,10 +12,13 @@ from conftest import Run, scene
 from PIL import Image
 
 from stylize import bundled
+from stylize.images import read_rgb
 from stylize.model import load_perceptual
 from stylize.optimising import OptimiseSettings, Progress, optimise, sizes_of, steps_of
 from stylize.perceptual import LossNetwork
 from stylize.tensors import to_uint8
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -42,22 +45,13 @@ def test_the_loss_falls(network: LossNetwork, optimiser: str) -> None:
 
 
 def test_l_bfgs_does_not_stand_still(network: LossNetwork) -> None:
-    photo, work = picture(0), picture(1)
+    photo, work = (read_rgb(EXAMPLES / name, 96) for name in ("temple.jpg", "raccoon.jpg"))
     seen: list[float] = []
     settings, cpu = OptimiseSettings(steps=60, scales=1), torch.device("cpu")
-    optimise(
-        photo,
-        photo,
-        [(work, 1.0)],
-        settings,
-        network,
-        cpu,
-        torch.float32,
-        None,
-        lambda p: seen.append(p.loss),
-    )
-    assert min(seen[45:]) < 0.9 * min(seen[:20])
-    assert len(set(seen[30:])) > 20
+    works = [(work, 1.0)]
+    optimise(photo, photo, works, settings, network, cpu, torch.float32, None, lambda p: seen.append(p.loss))
+    assert len(set(seen[40:])) > 10
+    assert min(seen[40:]) < 0.95 * min(seen[:35])
 
 
 def test_scales_go_from_coarse_to_fine() -> None:
