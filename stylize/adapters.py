@@ -32,13 +32,10 @@ class Adapters(nn.Module):
     @staticmethod
     def for_generator(generator: Generator, rank: int) -> "Adapters":
         """Adapters of this rank; of half of it in the widest layers, which have the most numbers."""
-        return Adapters(
-            [
-                (len(kernel), kernel[0].numel(), rank if len(kernel) < widest else max(1, rank // 2))
-                for widest in [max(len(kernel) for kernel in generator.kernels.values())]
-                for kernel in generator.kernels.values()
-            ]
-        )
+        kernels = generator.kernels.values()
+        widest = max(len(kernel) for kernel in kernels)
+        ranks = [rank if len(kernel) < widest else max(1, rank // 2) for kernel in kernels]
+        return Adapters([(len(k), k[0].numel(), r) for k, r in zip(kernels, ranks, strict=True)])
 
     @staticmethod
     def of_changes(generator: Generator, changes: Tensor) -> "Adapters":

@@ -77,14 +77,19 @@ class Style:
 
         Raises WeightsError if they are for another generator.
         """
-        if not _fits(self.code, generator):
-            raise WeightsError(f"The code of the style {self.card.name} does not fit its base.")
+        self.check(generator)
         if self.adapters is None:
             return self.code
-        if not self.adapters.fit(generator) or self.code.shape[1] == generator.config.code_size:
-            raise WeightsError(f"The adapters of the style {self.card.name} do not fit its base.")
         with torch.no_grad():
             return torch.cat([self.code, self.adapters.changes()], dim=1)
+
+    def check(self, generator: Generator) -> None:
+        """Raises WeightsError if the style is for another generator."""
+        if not _fits(self.code, generator):
+            raise WeightsError(f"The code of the style {self.card.name} does not fit its base.")
+        with_offsets = self.code.shape[1] > generator.config.code_size
+        if self.adapters is not None and not (with_offsets and self.adapters.fit(generator)):
+            raise WeightsError(f"The adapters of the style {self.card.name} do not fit its base.")
 
     def with_code(self, code: Tensor, generator: Generator) -> "Style":
         """The style with another code, which may be followed by all that `code_for` puts behind one."""

@@ -138,5 +138,5 @@ def base_of(style: Style, path: Path) -> Base:
             f"{path} was made for another base ({style.base_identity or 'unnamed'}); "
             "put that base.safetensors beside it."
         )
-    style.code_for(base.generator)
+    style.check(base.generator)
     return base

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from stylize.workshop import Errand, Open
 
 _FULL = TrainConfig()
+Config = TypeVar("Config", TrainConfig, TextureConfig)
 _MOST_WORKS_QUICK = 20
 _DATA, _LOSSES, _RUN = "Data", "Losses", "Run"
 
@@ -247,14 +248,7 @@ def _say_how(command: str, name: str, folder: Path, written: list[Path]) -> None
 
 def _texture_config(file: Path | None, options: dict[str, Any], texts: list[str]) -> TextureConfig:
     """The settings of a run that learns textures: defaults, then file, options and --set."""
-    config = TextureConfig()
-    if file:
-        config = settings.changed(config, settings.read_settings(file, "texture"), str(file))
-    config = settings.changed(config, {k: v for k, v in options.items() if v is not None}, "the options")
-    config = settings.changed(config, settings.assignments(texts), "--set")
-    if config.size < 64 or config.batch < 1 or config.steps < 1 or config.accumulate < 1:
-        raise UsageError("Crops of at least 64 pixels, and one step, batch and picture, are the least.")
-    return replace(config, size=config.size // 16 * 16)
+    return _laid_over(TextureConfig(), "texture", file, options, texts)
 
 
 def _config(
@@ -266,8 +260,15 @@ def _config(
     config = QUICK if quick else replace(_FULL, style_ramp=_FULL.style_ramp if from_scratch else 0.0)
     if preset:
         config = settings.preset(preset, config)
+    return _laid_over(config, "train", file, options, texts)
+
+
+def _laid_over(
+    config: Config, table: str, file: Path | None, options: dict[str, Any], texts: list[str]
+) -> Config:
+    """Settings with those of a file, of options and of --set over them, in this order."""
     if file:
-        config = settings.changed(config, settings.read_settings(file, "train"), str(file))
+        config = settings.changed(config, settings.read_settings(file, table), str(file))
     config = settings.changed(config, {k: v for k, v in options.items() if v is not None}, "the options")
     config = settings.changed(config, settings.assignments(texts), "--set")
     if config.size < 64 or config.batch < 1 or config.steps < 1 or config.accumulate < 1:
