@@ -29,8 +29,11 @@ CONTENT_LAYERS = ("relu3_4", "relu4_1")
 COARSEST = 192
 """Shorter side in pixels of the coarsest scale, about."""
 
-_STANDSTILL = 1e-4
-"""Share of the loss that a step of L-BFGS must take off for its memory to be of use."""
+_FIRST_MOVE = 0.004
+"""How far the first step of L-BFGS moves each value of the picture, on average: one level in 256."""
+
+_TRIALS = 12
+"""Looks that the line search of L-BFGS may take in a step; torch gives it none when steps are single."""
 
 _COARSE_SHARE = 0.6
 """Each coarser scale gets more steps: they are cheaper, and large forms are decided there."""
@@ -162,37 +165,39 @@ def _descend(
 ) -> Iterator[Progress]:
     """Steps of the optimiser at one scale. StylizeError when the loss is no longer finite.
 
-    L-BFGS gives up where slopes look flat to it, so it sees a sum over pixels, not a mean; and it may leave
-    [0, 1] on its way: cut off after a step, values would no longer be where its curvature says.
+    L-BFGS begins with a step of 1 in all, summed over the values: it is given the picture in units in which
+    that moves each of them by `_FIRST_MOVE`; one far below it would drown in the rounding of the loss. And
+    it may leave [0, 1] on its way: cut off, values would no longer be where its curvature says.
     """
-    picture = start.picture.to(device).clone(memory_format=torch.contiguous_format).requires_grad_(True)
-    adam = torch.optim.Adam([picture], settings.rate)
-    lbfgs = torch.optim.LBFGS([picture], max_iter=1, history_size=20, line_search_fn="strong_wolfe")
-    optimiser = lbfgs if settings.optimiser == "lbfgs" else adam
-    terms: dict[str, Tensor] = {}
+    by_adam = settings.optimiser == "adam"
+    unit = 1.0 if by_adam else _FIRST_MOVE * start.picture.numel()
+    values = (start.picture.to(device) / unit).contiguous().requires_grad_(True)
+    adam = torch.optim.Adam([values], settings.rate)
+    lbfgs = torch.optim.LBFGS(
+        [values], max_iter=1, max_eval=_TRIALS, history_size=20, line_search_fn="strong_wolfe"
+    )
+    optimiser = adam if by_adam else lbfgs
+    seen: list[dict[str, Tensor]] = []
 
     def closure() -> float:
-        nonlocal terms
         optimiser.zero_grad()
-        terms = objective(picture)
-        loss = torch.stack(list(terms.values())).sum() * picture.numel()
+        seen.append(objective(values * unit))
+        loss = torch.stack(list(seen[-1].values())).sum()
         loss.backward()
         return loss  # pyright: ignore[reportReturnType] - torch wants the tensor
 
-    before = math.inf
     for step in range(steps):
+        seen.clear()
         optimiser.step(closure)
-        if optimiser is adam:
+        if by_adam:
             with torch.no_grad():
-                picture.clamp_(0, 1)
-        values = {name: term.item() for name, term in terms.items()}
-        loss = sum(values.values())
-        if optimiser is lbfgs and before - loss < _STANDSTILL * before:
-            lbfgs.state.clear()  # a search that found nothing would find it again: begin along the slope
-        before = loss
-        if loss != loss:
+                values.clamp_(0, 1)
+        # The first is where the step began; the last may be a trial that the search did not take.
+        terms = {name: term.item() for name, term in seen[0].items()}
+        loss = sum(terms.values())
+        if not math.isfinite(loss):
             raise StylizeError("The loss is not finite any more; try --dtype fp32 or smaller weights.")
-        yield Progress(start.scale, start.step + step + 1, picture.detach(), loss, values)
+        yield Progress(start.scale, start.step + step + 1, values.detach() * unit, loss, terms)
 
 
 def _at(picture: Tensor, size: tuple[int, int]) -> Tensor:

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -44,14 +45,14 @@ def test_the_loss_falls(network: LossNetwork, optimiser: str) -> None:
     assert set(seen[-1].terms) == {"content", "style", "tv"}
 
 
-def test_l_bfgs_does_not_stand_still(network: LossNetwork) -> None:
+def test_l_bfgs_never_climbs_and_does_not_stand_still(network: LossNetwork) -> None:
     photo, work = (read_rgb(EXAMPLES / name, 96) for name in ("temple.jpg", "raccoon.jpg"))
     seen: list[float] = []
     settings, cpu = OptimiseSettings(steps=60, scales=1), torch.device("cpu")
     works = [(work, 1.0)]
     optimise(photo, photo, works, settings, network, cpu, torch.float32, None, lambda p: seen.append(p.loss))
-    assert len(set(seen[40:])) > 10
-    assert min(seen[40:]) < 0.95 * min(seen[:35])
+    assert all(after <= before * 1.0001 for before, after in pairwise(seen))
+    assert seen[-1] < 0.85 * seen[20]
 
 
 def test_scales_go_from_coarse_to_fine() -> None:
