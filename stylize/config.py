@@ -82,6 +82,8 @@ class LossWeights:
     identity: float = 2.0
     tone: float = 2.0
     edge: float = 2.0
+    warp: float = 3.0
+    """Of what moving the photograph changes in the painting beyond moving it."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,8 @@ class TrainConfig(GameConfig):
     style_ramp: float = 0.1
     """Share of the steps over which the style weight rises to its full value."""
     cycle_every: int = 4
+    warp_start: float = 0.6
+    """Share of the steps after which the warp loss joins in: a last phase, when strokes have formed."""
     rank: int = 4
     """Of the adapters of a quick style; 0 leaves them out."""
     weights: LossWeights = LossWeights()
@@ -198,7 +202,7 @@ QUICK = TrainConfig(
     ema=0.98,
     style_ramp=0.0,
     weights=LossWeights(
-        adversarial=0.0, content=5.5, style=6.0, tv=3.0, cycle=0.0, identity=0.0, tone=2.0, edge=1.8
+        adversarial=0.0, content=5.5, style=6.0, tv=3.0, cycle=0.0, identity=0.0, tone=2.0, edge=1.8, warp=0.0
     ),
 )
 """For a single style on a base that stays as it is: few numbers to learn, so no game against a

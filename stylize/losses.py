@@ -117,12 +117,13 @@ def flatness(content: Tensor, window: int = 9, scale: float = 0.02) -> Tensor:
 
 
 def flat_variation(output: Tensor, content: Tensor) -> Tensor:
-    """Total variation of the output where the content is flat, mean over full and quarter size.
+    """Total variation of the output where the content is flat, mean over full, quarter and eighth size.
 
-    At full size it keeps weave and grain out of skies and skin, at quarter size halos and blotches.
+    At full size it keeps weave and grain out of skies and skin, at a quarter blotches, at an eighth the halos
+    round what stands before a sky: there they are steps between cells that are flat in the photograph.
     """
     terms = []
-    for size, window in ((1, 9), (4, 5)):
+    for size, window in ((1, 9), (4, 5), (8, 1)):
         small, photo = F.avg_pool2d(output.float(), size), F.avg_pool2d(content.float(), size)
         terms.append(total_variation(small, flatness(photo, window)))
     return torch.stack(terms).mean()
@@ -134,6 +135,14 @@ def cycle_loss(there_and_back: Tensor, picture: Tensor) -> Tensor:
     Zhu et al., 2017 (arXiv:1703.10593).
     """
     return (there_and_back.float() - picture.float()).abs().mean()
+
+
+def warp_loss(warped_and_painted: Tensor, painted_and_warped: Tensor) -> Tensor:
+    """E |G(W(x)) - W(G(x))|: strokes go with what they paint, and stay neither in place nor on a grid.
+
+    The temporal loss of ReReVST (Wang et al., 2020, arXiv:2004.02032), which needs no films.
+    """
+    return (warped_and_painted.float() - painted_and_warped.float()).abs().mean()
 
 
 def patch_contrast(query: Tensor, key: Tensor, temperature: float = 0.07) -> Tensor:

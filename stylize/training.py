@@ -19,6 +19,7 @@ from stylize.perceptual import CompactVGG, Features, LossNetwork
 from stylize.scoring import adversarial_term, discriminator_term
 from stylize.tensors import luminance
 from stylize.validation import Spreads, Validation, fixed_photos, validate_styles
+from stylize.warping import smooth_flow, warp
 
 CONTENT_LAYERS = {"relu3_1": 0.5, "relu3_4": 1.0, "relu4_1": 1.0}
 """Layers of the content loss and their shares."""
@@ -26,8 +27,8 @@ CONTENT_LAYERS = {"relu3_1": 0.5, "relu3_4": 1.0, "relu4_1": 1.0}
 _ENOUGH_FOR_SPREAD = 24
 """Pictures over which statistics are said to spread."""
 
-_EVERY_FOURTH, _EVERY_EIGHTH = slice(None, None, 4), slice(None, None, 8)
-"""Samples of a batch that the way back and the identity are judged on; enough, and they are dear."""
+_EVERY_SECOND, _EVERY_FOURTH, _EVERY_EIGHTH = (slice(None, None, step) for step in (2, 4, 8))
+"""Samples of a batch that motion, the way back and the identity are judged on; enough, and they are dear."""
 
 WeightedTerms = dict[str, tuple[float, Tensor]]
 
@@ -140,6 +141,8 @@ class Trainer(Game):
         }
         if weights.identity:
             terms["identity"] = (weights.identity, self._identity_term(batch))
+        if weights.warp and self.progress >= config.warp_start:
+            terms["warp"] = (weights.warp, self._warp_term(batch, whole))
         if self._judged():
             terms["adversarial"] = (
                 weights.adversarial,
@@ -160,6 +163,14 @@ class Trainer(Game):
         photos = batch.photos[_EVERY_FOURTH]
         back, _ = self.painter(painted[_EVERY_FOURTH], self._own_vector(photos))
         return losses.cycle_loss(batch.window(back), batch.window(photos))
+
+    def _warp_term(self, batch: Batch, painted: Tensor) -> Tensor:
+        """Some photographs, moved and painted, against the paintings, moved."""
+        photos = batch.photos[_EVERY_SECOND]
+        flow = smooth_flow((photos.shape[-2], photos.shape[-1]), batch.randoms[_EVERY_SECOND]).to(self.device)
+        again, _ = self.painter(warp(photos, flow), batch.vectors[_EVERY_SECOND])
+        moved = warp(painted[_EVERY_SECOND].detach().float(), flow)
+        return losses.warp_loss(batch.window(again), batch.window(moved))
 
     def _own_vector(self, photo: Tensor) -> Tensor:
         with torch.no_grad():

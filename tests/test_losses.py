@@ -4,9 +4,11 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from stylize import losses
 from stylize.statistics import gram_matrix, instance_normalise, mean_and_std, quantiles
+from stylize.warping import smooth_flow, warp
 
 
 def test_hinge() -> None:
@@ -99,6 +101,41 @@ def test_cycle_and_identity_are_mean_absolute_differences() -> None:
     a, b = torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.25)
     assert losses.cycle_loss(a, b).item() == pytest.approx(0.25)
     assert losses.identity_loss(a, b).item() == pytest.approx(0.25)
+
+
+def test_flat_variation_sees_a_halo_and_not_the_edge_it_lies_at() -> None:
+    photo = torch.full((1, 3, 96, 96), 0.8)
+    photo[..., :48] = 0.2
+    halo = photo + 0.15 * torch.exp(-((torch.arange(96) - 48).clamp_min(0) / 16)) * (torch.arange(96) >= 48)
+    assert losses.flat_variation(photo, photo).item() == pytest.approx(0, abs=2e-4)
+    assert losses.flat_variation(halo, photo).item() > 2e-3
+
+
+def test_a_painting_that_moves_with_its_photograph_costs_nothing() -> None:
+    photo = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    smooth = F.avg_pool2d(photo, 9, 1, 4)
+    randoms = [torch.Generator().manual_seed(seed) for seed in range(3)]
+    flow = smooth_flow((64, 64), randoms)
+    invert = lambda x: 1 - x  # noqa: E731 - a painter of a line
+    assert losses.warp_loss(invert(warp(smooth, flow)), warp(invert(smooth), flow)).item() < 1e-6
+    grid = (torch.arange(64) % 8 < 4).float().mul(0.2)  # strokes that stay where they are
+    stays = losses.warp_loss(warp(smooth, flow) + grid, warp(smooth * 0.8 + grid, flow))
+    assert stays.item() > 0.02
+
+
+def test_warping_moves_pixels_by_the_flow() -> None:
+    picture = torch.rand(1, 3, 32, 48)
+    flow = torch.zeros(1, 2, 32, 48)
+    flow[:, 0], flow[:, 1] = 5, -3
+    assert torch.allclose(warp(picture, flow)[..., 3:, :-5], picture[..., :-3, 5:], atol=1e-4)
+    randoms = [torch.Generator().manual_seed(seed) for seed in range(40)]
+    flows = smooth_flow((32, 48), randoms)
+    assert flows.shape == (40, 2, 32, 48)
+    bent = [flow.flatten(1).std(1).max() > 0.01 for flow in flows]
+    assert 8 < sum(bent) < 32
+    assert all((flow == flow.round()).all() for flow, b in zip(flows, bent, strict=True) if not b)
+    steepest = (flows[..., 1:] - flows[..., :-1]).abs().max()
+    assert steepest < 2.5
 
 
 def test_quantiles() -> None:

@@ -126,6 +126,7 @@ def train(
     identity: Annotated[float | None, _weight("identity loss", "identity")] = None,
     tone: Annotated[float | None, _weight("tone loss", "tone")] = None,
     edge: Annotated[float | None, _weight("edge loss", "edge")] = None,
+    warp: Annotated[float | None, _weight("warp loss: steady strokes", "warp")] = None,
     form: Annotated[
         AdversarialForm | None,
         typer.Option(
@@ -168,7 +169,7 @@ def train(
         "steps": steps, "batch": batch_size, "accumulate": accumulate, "size": size, "zoom": zoom,
         "rotate": rotate, "flip": flip, "generator_rate": rate, "adversarial_form": form, "seed": seed,
         "adversarial": adversarial, "content": content_weight, "style": style, "tv": tv, "cycle": cycle,
-        "identity": identity, "tone": tone, "edge": edge,
+        "identity": identity, "tone": tone, "edge": edge, "warp": warp,
     }  # fmt: skip
     if texture:
         others = [content, preset, quick, zoom, rotate, flip]
