@@ -29,7 +29,7 @@ class InventedPictures(PictureSet):
 
     def digest(self) -> str:
         """Depends on their number and size alone."""
-        return f"invented {self._first} {self._count} {self.side}"
+        return f"invented in boxes {self._first} {self._count} {self.side}"
 
     def __getitem__(self, index: int) -> Tensor:
         if index not in self._decoded:
@@ -48,13 +48,21 @@ def dead_leaves(seed: int, side: int) -> np.ndarray:
     radii = np.sort((random.uniform(1 / 0.6**2, 1 / 0.03**2, _SHAPES)) ** -0.5)[::-1]
     for radius in radii:
         centre, angle = random.uniform(-0.1, 1.1, 2), random.uniform(0, np.pi)
-        u = (x - centre[0]) * np.cos(angle) + (y - centre[1]) * np.sin(angle)
-        v = (y - centre[1]) * np.cos(angle) - (x - centre[0]) * np.sin(angle)
         power = random.choice([1.0, 2.0, 6.0])  # a rhombus, an ellipse, nearly a rectangle
         stretch = random.uniform(0.25, 1)
+        columns, rows = (_around(middle, radius, side) for middle in centre)
+        near_x, near_y = x[rows, columns], y[rows, columns]
+        u = (near_x - centre[0]) * np.cos(angle) + (near_y - centre[1]) * np.sin(angle)
+        v = (near_y - centre[1]) * np.cos(angle) - (near_x - centre[0]) * np.sin(angle)
         inside = np.abs(u / radius) ** power + np.abs(v / (radius * stretch)) ** power < 1
-        picture[inside] = _surface(random, x, y)[inside]
+        picture[rows, columns][inside] = _surface(random, near_x, near_y)[inside]
     return (picture.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def _around(middle: float, radius: float, side: int) -> slice:
+    """The places, along one side, that a shape can reach: its corners are up to sqrt(2) radii away."""
+    reach = radius * 2**0.5
+    return slice(*np.clip([(middle - reach) * side, (middle + reach) * side + 2], 0, side).astype(int))
 
 
 def _surface(random: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
