@@ -16,7 +16,7 @@ from stylize.config import CycleConfig, DiscriminatorConfig
 from stylize.dataset import PictureSet
 from stylize.discriminator import Discriminator
 from stylize.encoder import StyleStatistics
-from stylize.game import CPU, Game, Player, Terms
+from stylize.game import CPU, Game, Terms
 from stylize.library import StyleLibrary
 from stylize.perceptual import CompactVGG, LossNetwork
 from stylize.pool import HistoryPool
@@ -66,8 +66,8 @@ class CycleTrainer(Game):
         for network in (self.translator, self.ema, self.judges, compact, loss_network):
             network.to(device)
         self.players = {
-            "translator": Player(self.translator, config.generator_rate, config.clip, device, dtype),
-            "discriminator": Player(self.judges, config.discriminator_rate, config.clip, device, dtype),
+            "translator": self.player(self.translator, config.generator_rate),
+            "discriminator": self.player(self.judges, config.discriminator_rate),
         }
         self.averages = {"ema": (self.ema, self.translator)}
         self.pools = [HistoryPool(config.pool) for _ in WAYS]

@@ -134,6 +134,10 @@ class Game(ABC):
         self.health.watch(self.steps_done, terms)
         return terms
 
+    def player(self, network: nn.Module, rate: float) -> Player:
+        """A player of this run, by its settings."""
+        return Player(network, rate, self.config.clip, self.device, self.dtype)
+
     def autocast(self) -> torch.autocast:
         """The run's mixed precision; fp32 switches it off."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)

@@ -66,7 +66,7 @@ class _FeatureStack(nn.Module):
             if isinstance(entry, str):
                 x = F.max_pool2d(x, 2)
                 continue
-            x = F.relu(self.convs[entry[0]](x))
+            x = F.relu(self.convs[entry[0]](x), inplace=True)
             if entry[0] in wanted:
                 found[entry[0]] = x
         return found
@@ -143,7 +143,7 @@ class CompactVGG(_FeatureStack):
 
     def embed(self, features: Features) -> Features:
         """Map narrow activations onto the teacher's channels: what distillation compares."""
-        return {name: F.relu(self.embeddings[name](x)) for name, x in features.items()}
+        return {name: F.relu(self.embeddings[name](x), inplace=True) for name, x in features.items()}
 
 
 SHALLOW_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu3_4")

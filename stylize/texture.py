@@ -19,7 +19,7 @@ from stylize.config import DiscriminatorConfig, TextureConfig
 from stylize.dataset import centre_crop
 from stylize.discriminator import Discriminator
 from stylize.encoder import StyleStatistics, describe
-from stylize.game import CPU, Game, Player, Terms
+from stylize.game import CPU, Game, Terms
 from stylize.judging import perceptual_distance
 from stylize.library import StyleLibrary
 from stylize.model import Base
@@ -91,10 +91,8 @@ class TextureTrainer(Game):
         for network in (self.generator, self.encoder, self.painter, self.ema, self.discriminator):
             network.to(device)
         self.players = {
-            "painter": Player(self.painter, config.generator_rate, config.clip, device, dtype),
-            "discriminator": Player(
-                self.discriminator, config.discriminator_rate, config.clip, device, dtype
-            ),
+            "painter": self.player(self.painter, config.generator_rate),
+            "discriminator": self.player(self.discriminator, config.discriminator_rate),
         }
         self.averages = {"ema": (self.ema, self.painter)}
         self.spreads = varied_spreads(self._statistics_of_crops(), device)

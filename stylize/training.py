@@ -12,7 +12,7 @@ from stylize.config import DiscriminatorConfig, TrainConfig
 from stylize.dataset import PictureSet
 from stylize.discriminator import Discriminator
 from stylize.encoder import ENCODER_LAYERS, StyleStatistics, moments_vector
-from stylize.game import CPU, Game, Player, Terms
+from stylize.game import CPU, Game, Terms
 from stylize.library import StyleLibrary, look_at
 from stylize.painters import Painter, StylePainter
 from stylize.perceptual import CompactVGG, Features, LossNetwork
@@ -65,10 +65,8 @@ class Trainer(Game):
         for network in (self.painter, self.ema, self.discriminator, encoder_network, loss_network):
             network.to(device)
         self.players = {
-            "painter": Player(self.painter, config.generator_rate, config.clip, device, dtype),
-            "discriminator": Player(
-                self.discriminator, config.discriminator_rate, config.clip, device, dtype
-            ),
+            "painter": self.player(self.painter, config.generator_rate),
+            "discriminator": self.player(self.discriminator, config.discriminator_rate),
         }
         self.averages = {"ema": (self.ema, self.painter)}
         self.spreads = varied_spreads(self._varied_statistics(), device)

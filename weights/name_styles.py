@@ -38,10 +38,12 @@ class Recipe:
     detail: float = 1.0
     """Only this share of the works, those with the finest detail: close views and sharp scans, where
     strokes show, not whole walls and soft photographs."""
+    plain: float = 1.0
+    """Only this share of the works, those with the least colour."""
 
 
 RECIPES = {
-    "ink-wash": Recipe("ink-wash", contrast=0.35),
+    "ink-wash": Recipe("ink-wash", contrast=0.35, plain=0.3),
     "ukiyo-e": Recipe("ukiyo-e"),
     "van-gogh": Recipe("van-gogh"),
     "impressionist": Recipe("impressionist"),
@@ -63,9 +65,10 @@ _PHOTOGRAPHS = 200
 
 
 def works_of(path: Path, recipe: Recipe) -> list[Path]:
-    """The works, those with most contrast and most detail."""
+    """The works, those with most contrast, most detail and least colour."""
     files = sorted(path.glob("*.jpg")) if path.is_dir() else [path]
-    for share, measure in ((recipe.contrast, _tonal_range), (recipe.detail, _fineness)):
+    measures = ((recipe.contrast, _tonal_range), (recipe.detail, _fineness), (recipe.plain, _plainness))
+    for share, measure in measures:
         if share < 1:
             found = {file: measure(read_rgb(file, REFERENCE_SIDE)) for file in files}
             files = sorted(files, key=found.__getitem__, reverse=True)[: max(1, round(share * len(files)))]
@@ -75,6 +78,11 @@ def works_of(path: Path, recipe: Recipe) -> list[Path]:
 def _fineness(work: Tensor) -> float:
     light = luminance(to_float(work)[None])
     return float((light - F.avg_pool2d(light, 3, 1, 1)).abs().mean())
+
+
+def _plainness(work: Tensor) -> float:
+    picture = to_float(work)[None]
+    return -float((picture - luminance(picture)).abs().mean())
 
 
 def _tonal_range(work: Tensor) -> float:
