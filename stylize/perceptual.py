@@ -166,11 +166,14 @@ class LossNetwork(nn.Module):
         self.vgg = vgg
 
     def forward(self, picture: Tensor) -> Features:
-        """RGB (N, 3, H, W) in [0, 1] -> features of `SHALLOW_LAYERS` and `DEEP_LAYERS`."""
+        """RGB (N, 3, H, W) in [0, 1] -> features of `SHALLOW_LAYERS` and `DEEP_LAYERS`, in fp32."""
         if self.vgg is None:
             found = self.compact(picture, SHALLOW_LAYERS + DEEP_LAYERS)
-            return found | self.compact.embed({name: found[name] for name in _MAPPED})
-        return {**self.vgg(picture, SHALLOW_LAYERS), **self.compact(picture, DEEP_LAYERS)}
+            found |= self.compact.embed({name: found[name] for name in _MAPPED})
+        else:
+            found = {**self.vgg(picture, SHALLOW_LAYERS), **self.compact(picture, DEEP_LAYERS)}
+        # What all losses would ask for, each on its own.
+        return {name: x.float().contiguous() for name, x in found.items()}
 
 
 def fit_to_network(picture: Tensor, shorter_side: int | None = None) -> Tensor:
