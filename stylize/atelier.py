@@ -234,17 +234,21 @@ class Sitting:
 
     def thumbnails(self, tell: _Tell = lambda done, total: None) -> tuple[list[tuple[Path, str]], list[str]]:
         """The photograph in every style, small, with its name; and a sentence for each that is not good."""
-        small, names, notes = _within(self._photograph(), THUMBNAIL), self.names(), []
+        # Another photograph may be opened meanwhile: it gets a dictionary of its own.
+        small, painted = _within(self._photograph(), THUMBNAIL), self._thumbnails
+        names, notes = self.names(), []
         for done, name in enumerate(names):
             tell(done, len(names))
-            if name not in self._thumbnails:
+            if name not in painted:
                 try:
-                    painted = self.atelier.paint(small, self._style(name), Manner())
-                    self._thumbnails[name] = self._shown(painted, lasting=True)
+                    picture = self.atelier.paint(small, self._style(name), Manner())
+                    painted[name] = self._shown(picture, lasting=True)
                 except StylizeError as error:
                     notes.append(self.atelier.plain(sentence_of(error)))
-        self.shown = [name for name in names if name in self._thumbnails]
-        return [(self._thumbnails[name], name) for name in self.shown], notes
+        shown = [name for name in names if name in painted]
+        if painted is self._thumbnails:
+            self.shown = shown
+        return [(painted[name], name) for name in shown], notes
 
     def choose(self, weights: Mapping[str, float]) -> None:
         """Choose a style, or a blend. Raises UsageError where that is none."""

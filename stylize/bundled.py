@@ -74,6 +74,15 @@ def may_be_own_style(name: str) -> bool:
     return bool(re.fullmatch(r"\w[\w.-]{0,99}", name)) and name not in style_paths() | translation_paths()
 
 
+def check_new_style(name: str, run: Path) -> None:
+    """Raises UsageError where a run in a folder may not end in a style of this name: it is no plain name, or
+    another style has it. A run that is there already goes on."""
+    if not may_be_own_style(name):
+        raise UsageError(f"A style cannot be called {name!r} here; choose another --name, like my-ink.")
+    if (there := own_styles_folder() / f"{name}.safetensors").exists() and not run.exists():
+        raise UsageError(f"You have a style {name!r} ({there}); choose another --name, or remove that file.")
+
+
 def weighted(text: str) -> tuple[str, float]:
     """A style and its weight: "ink-wash:0.7", or "ink-wash" for 1. UsageError for no good weight."""
     reference, colon, number = text.rpartition(":")

@@ -135,6 +135,8 @@ class _Pool:
     def on(cls, ray: Any, order: Order) -> "_Pool":
         """As many as the cluster has GPUs or cores, or as the settings want. UsageError without a GPU."""
         found, wanted = ray.cluster_resources(), order.device.split(":")[0]
+        if wanted not in {"auto", "cpu", "cuda"}:
+            raise UsageError(f"There is no device {order.device!r} on a cluster; use auto, cpu or cuda.")
         gpus = int(found.get("GPU", 0)) if wanted in {"auto", "cuda"} else 0
         if wanted == "cuda" and not gpus:
             raise UsageError("The cluster has no GPU; use --device cpu or auto.")

@@ -8,6 +8,7 @@ import torch
 
 from stylize import bundled
 from stylize.cards import StyleCard
+from stylize.console import printable
 from stylize.files import atomic_path
 from stylize.library import PHOTOGRAPH
 from stylize.model import Base, Style, save_base, save_style
@@ -69,7 +70,7 @@ def _write(folder: Path, style: Style) -> Path:
 
 def described(card: StyleCard, trainer: Trainer, group: str, table: Mapping[str, Row]) -> StyleCard:
     """A card with what the run itself knows, where the card does not say it already."""
-    names = [path.name for path in trainer.library.groups[group].paths]
+    names = [printable(path.name) for path in trainer.library.groups[group].paths]
     rest = len(names) - _NAMED_WORKS
     works = ", ".join(names[:_NAMED_WORKS]) + (f" and {rest} more" if rest > 0 else "")
     weights = ", ".join(

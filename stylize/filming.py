@@ -191,7 +191,7 @@ class _Reel:
         """Make ready; the number of frames that an earlier run has painted, which `brush` then knows of."""
         found = self._kept(brush) if self.order.resume else 0
         if not found:
-            if self.order.resume and self.folder.exists():
+            if self.order.resume and any(self.folder.glob("*.safetensors")):
                 self.notes.append(
                     f"{self.order.clip} was begun in another way, and is painted from its start."
                 )

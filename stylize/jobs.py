@@ -104,10 +104,8 @@ def plan_jobs(
 
     `listed` are further inputs; where they are relative, the output folder mirrors their folders.
     If two pictures would become one file, a painting would replace an input, or would land outside the
-    output folder, UsageError is raised, or without `strict` the picture refused. PictureError is raised where
-    a store that is named cannot be reached, or its bucket is not there.
+    output folder, UsageError is raised, or without `strict` the picture refused.
     """
-    _check_stores([*inputs, *listed, *([naming.output] if naming.output else [])])
     jobs: list[Job] = []
     refused: list[Refused] = []
     single = len(inputs) + len(listed) == 1
@@ -129,8 +127,11 @@ def plan_jobs(
     return [job for job in jobs if job not in impossible], refused
 
 
-def _check_stores(places: Sequence[Place]) -> None:
-    """Ask each store once whether it is there: a missing bucket shall not be noticed after the painting."""
+def check_stores(places: Sequence[Place | None]) -> None:
+    """Ask each store once whether it is there: a missing bucket shall not be noticed after the painting.
+
+    Raises PictureError where a store cannot be reached, or its bucket is not there.
+    """
     buckets = {place.parts[:2]: place for place in places if isinstance(place, Url)}
     for place in buckets.values():
         check_store(place)

@@ -88,7 +88,8 @@ class StyleLibrary:
         digest = hashlib.sha256(b"3")  # the cache's own layout
         for group, index in self._owner:
             path = self.groups[group].paths[index]
-            digest.update(f"{group} {path} {path.stat().st_size} {path.stat().st_mtime_ns}\n".encode())
+            text = f"{group} {path} {path.stat().st_size} {path.stat().st_mtime_ns}\n"
+            digest.update(text.encode(errors="surrogateescape"))
         for network in networks:
             for tensor in network.state_dict().values():
                 digest.update(tensor.cpu().numpy().tobytes())

@@ -4,9 +4,10 @@ Gatys et al., 2016 (arXiv:1508.06576), from coarse to fine (Gatys et al., 2017, 
 bundled perceptual network or a VGG19.
 """
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +35,9 @@ _FIRST_MOVE = 0.004
 
 _TRIALS = 12
 """Looks that the line search of L-BFGS may take in a step; torch gives it none when steps are single."""
+
+_KEPT_EVERY = 10
+"""Steps between two times that the picture so far is kept."""
 
 _COARSE_SHARE = 0.6
 """Each coarser scale gets more steps: they are cheaper, and large forms are decided there."""
@@ -105,7 +109,7 @@ def sum_of(tensors: Iterator[Tensor]) -> Tensor:
 
 
 def sizes_of(height: int, width: int, scales: int) -> list[tuple[int, int]]:
-    """The sizes from coarse to fine, multiples of 16 but for rounding down; the last is the picture's."""
+    """The sizes from coarse to fine, no side below 64; the last is the picture's, if that allows it."""
     shorter = min(height, width)
     ratio = min(1.0, COARSEST / shorter)
     count = 1 if ratio == 1 else scales
@@ -132,14 +136,16 @@ def optimise(
 ) -> Tensor:
     """Optimise from `start`, both uint8 (3, H, W), towards the works in `styles` (uint8, with weights).
 
-    With `state`, the picture so far is kept in that file after each scale and every ten steps, and taken
-    up again. StylizeError if it belongs to another picture.
+    With `state`, the picture so far is kept in that file after the first step, after each scale and every ten
+    steps, before `on_step` hears of it, and taken up again. StylizeError if it belongs to another picture,
+    other works or settings.
     """
+    identity = _identity(photo, styles, settings, network)
     whole, works = to_float(photo)[None].to(device), [(to_float(w)[None].to(device), x) for w, x in styles]
     height, width = photo.shape[1:]
     sizes = sizes_of(height, width, settings.scales)
     plan = steps_of(settings.steps, len(sizes))
-    done = _load(state, sizes) or Progress(0, 0, _at(to_float(start)[None], sizes[0]))
+    done = _load(state, sizes, identity) or Progress(0, 0, _at(to_float(start)[None], sizes[0]))
     shorter = min(height, width)
 
     def autocast() -> torch.autocast:
@@ -154,10 +160,12 @@ def optimise(
         objective = Objective(_at(whole, sizes[scale]), seen, settings, network, autocast)
         begun = done
         for done in _descend(objective, begun, plan[scale] - begun.step, settings, device):
+            if state is not None and (
+                done.step == 1 or done.step % _KEPT_EVERY == 0 or done.step == plan[scale]
+            ):
+                _save(state, done, identity)
             on_step(done)
-            if state is not None and (done.step % 10 == 0 or done.step == plan[scale]):
-                _save(state, done)
-    return to_uint8(done.picture[0].cpu())
+    return to_uint8(_at(done.picture, (height, width))[0].cpu())
 
 
 def _descend(
@@ -215,12 +223,26 @@ def _reduced(work: Tensor, shorter: float) -> Tensor:
     return _at(work, (height, width))
 
 
-def _save(path: Path, progress: Progress) -> None:
-    metadata = {"scale": str(progress.scale), "step": str(progress.step)}
+def _identity(
+    photo: Tensor,
+    styles: Sequence[tuple[Tensor, float]],
+    settings: OptimiseSettings,
+    network: LossNetwork,
+) -> str:
+    """A digest of all that is optimised towards; there may be more steps, or fewer."""
+    facts = replace(settings, steps=0), [weight for _, weight in styles], network.vgg is not None
+    digest = hashlib.sha256(repr(facts).encode())
+    for picture in (photo, *(work for work, _ in styles)):
+        digest.update(f"{tuple(picture.shape)}".encode() + picture.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _save(path: Path, progress: Progress, identity: str) -> None:
+    metadata = {"scale": str(progress.scale), "step": str(progress.step), "identity": identity}
     write_tensors(path, {"picture": progress.picture.cpu()}, metadata)
 
 
-def _load(path: Path | None, sizes: Sequence[tuple[int, int]]) -> Progress | None:
+def _load(path: Path | None, sizes: Sequence[tuple[int, int]], identity: str) -> Progress | None:
     """What was kept, if anything."""
     if path is None or not path.exists():
         return None
@@ -230,8 +252,10 @@ def _load(path: Path | None, sizes: Sequence[tuple[int, int]]) -> Progress | Non
             scale, step = int(metadata["scale"]), int(metadata["step"])
             if tuple(file.get_slice("picture").get_shape()) != (1, 3, *sizes[scale]):
                 raise ValueError("another size")
+            if metadata["identity"] != identity:
+                raise ValueError("another picture")
             return Progress(scale, step, file.get_tensor("picture"))
     except (SafetensorError, OSError, KeyError, ValueError, IndexError) as error:
         raise StylizeError(
-            f"{path} was kept for another picture or is damaged; delete it to begin anew."
+            f"{path} was kept for other pictures or settings, or is damaged; delete it to begin anew."
         ) from error

@@ -280,10 +280,18 @@ class Painter:
             why = "is too large for the free memory; paint it smaller with --size."
             fields = {"picture": None, "status": "failed"}
             return [task.then(started, **fields, note=f"{task.job.source} {why}") for task in tasks]
-        return [
-            task.then(started, **self._result(task, *result))
-            for task, result in zip(tasks, results, strict=True)
-        ]
+        except Exception as fault:
+            if len(tasks) > 1:  # one of them may be to blame
+                return [alone for task in tasks for alone in self._paint_batch([task])]
+            return [_failed(tasks[0], started, fault, tasks[0].job.source)]
+        return [self._finished(task, started, *r) for task, r in zip(tasks, results, strict=True)]
+
+    def _finished(self, task: _Task, started: float, painted: Picture, finite: bool) -> _Task:
+        """A task with its painting, unless something is wrong with what goes along with it."""
+        try:
+            return task.then(started, **self._result(task, painted, finite))
+        except Exception as fault:
+            return _failed(task, started, fault, task.job.source)
 
     def _paint_clip(self, task: _Task, tell: Tell) -> _Task:
         """Paint a clip, from reading to writing."""
@@ -294,7 +302,7 @@ class Painter:
         try:
             with at_hand(job.source, job.target) as (source, target):
                 self._check_mask(frame_size(source), str(job.source))
-                order = self._order(source, target)
+                order = self._order(source, target, job.source)
                 brush = FilmStylizer(self.stylizer)
                 notes = paint_clip(order, brush, self._compose, lambda done, total: tell(job, done, total))
                 proofs = self._proofs_of_files(replace(job, source=source, target=target))
@@ -302,21 +310,23 @@ class Painter:
         except Exception as fault:
             return _failed(task, started, fault, job.source)
 
-    def _order(self, source: Path, target: Path) -> "Order":
-        """What is to be painted of a clip."""
+    def _order(self, source: Path, target: Path, named: Place) -> "Order":
+        """What is to be painted of a clip, which the user named so."""
         from stylize.filming import Order
 
         settings, marked = self.settings, self.settings.metadata != "none"
         return Order(
-            source, target, self._identity(source), settings.longer_side, settings.quality,
+            source, target, self._identity(source, named), settings.longer_side, settings.quality,
             settings.resume, settings.workers != 0, settings.metadata,
             clip_tags(self.look.cards) if marked else {}, xmp_packet(self.look.cards) if marked else b"",
         )  # fmt: skip
 
-    def _identity(self, clip: Path) -> str:
-        """A digest of all that the painting of a clip depends on."""
+    def _identity(self, clip: Path, named: Place) -> str:
+        """A digest of all that the painting of a clip depends on; what was fetched is as old as in its
+        store."""
         look, settings, found = self.look, self.settings, clip.stat()
-        facts = (found.st_size, found.st_mtime_ns, settings.strength, settings.longer_side, settings.quality)
+        written = found.st_mtime_ns if isinstance(named, Path) else written_at(named)
+        facts = (found.st_size, written, settings.strength, settings.longer_side, settings.quality)
         facts += (look.keep_colour, look.style.base.identity, str(self.stylizer.dtype), __version__)
         digest = hashlib.sha256(repr(facts).encode())
         parts = (look.style, look.palette, look.outside)
@@ -406,6 +416,11 @@ def _check_clip(job: Job, settings: PaintSettings) -> None:
     """Raises PictureError if a clip cannot be painted here, or not like this."""
     if settings.explain:
         raise PictureError(f"{job.source} is a clip, and --explain is for pictures; leave it out.")
+    if settings.resume and not isinstance(job.target, Path):
+        raise PictureError(
+            f"{job.target} is not on this machine, where clips are gone on with; leave out --resume, or "
+            "choose an -o here."
+        )
     if job.variant:
         raise PictureError(f"{job.source} is a clip, and --augment is for pictures; leave it out.")
     try:

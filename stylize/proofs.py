@@ -84,9 +84,11 @@ class ProofSheet:
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Write the page, also when the work was broken off: it shows what was done."""
+        """Write the page, also when the work was broken off: it shows what was done. If that was before
+        anything came of it, an earlier page stays."""
         try:
-            self.write()
+            if fault is None or self._counts:
+                self.write()
         finally:
             self._figures.close()
 

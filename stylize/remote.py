@@ -22,7 +22,10 @@ _BUCKETS = {"s3", "s3a", "gs", "gcs", "abfs", "az"}
 
 _WHOLE = _BUCKETS | {"hf", "memory"}
 """Schemes whose stores show an object when all of it has arrived, and not before: one put is atomic.
-Elsewhere (SFTP, SMB, WebDAV ...) a file grows as it is written, so it is written beside and then moved."""
+Elsewhere a file may grow as it is written, so it is written beside and then moved."""
+
+_MACHINES = {"sftp", "ssh", "smb", "ftp", "hdfs", "webhdfs", "webdav", "dav", "davs"}
+"""Schemes whose first part names a machine, not a bucket: their file systems must be told it apart."""
 
 _INSTALL = {"s3": "'stylize[cloud]'", "s3a": "'stylize[cloud]'"}
 
@@ -55,6 +58,8 @@ def url_of(text: str) -> Url | None:
     scheme, rest = match["scheme"].lower(), match["rest"]
     if scheme in {"file", "local"}:
         raise UsageError(f"{text} lies on this machine; write its path without {scheme}://.")
+    if scheme in _MACHINES:
+        raise UsageError(f"{scheme}:// is not supported; mount the folder of that machine and give its path.")
     if scheme == "memory":
         rest = rest.lstrip("/")
     url = Url(f"{scheme}://{rest}")
@@ -139,10 +144,8 @@ def write(url: Url, content: bytes) -> None:
         if url.scheme in _WHOLE:
             store.pipe_file(str(url), content)
             return
-        part = url.with_name(f".{url.name}.{uuid.uuid4().hex}.part")
-        store.makedirs(str(url.parent), exist_ok=True)
-        store.pipe_file(str(part), content)
-        store.mv(str(part), str(url))
+        with _beside(store, url) as part:
+            store.pipe_file(part, content)
 
 
 def fetch(url: Url, target: Path) -> None:
@@ -152,12 +155,22 @@ def fetch(url: Url, target: Path) -> None:
 
 
 def send(source: Path, url: Url) -> None:
-    """Copy a file to an object; stores that put whole objects show it when all of it is there.
-
-    Raises PictureError.
-    """
+    """Copy a file to an object, as `write` does with bytes. Raises PictureError."""
     with _reached(url, "written") as store:
-        store.put_file(str(source), str(url))
+        if url.scheme in _WHOLE:
+            store.put_file(str(source), str(url))
+            return
+        with _beside(store, url) as part:
+            store.put_file(str(source), part)
+
+
+@contextmanager
+def _beside(store: Any, url: Url) -> Iterator[str]:
+    """A name to write to that becomes the URL when the block ends well."""
+    part = str(url.with_name(f".{url.name}.{uuid.uuid4().hex}.part"))
+    store.makedirs(str(url.parent), exist_ok=True)
+    yield part
+    store.mv(part, str(url))
 
 
 def written_at(url: Url) -> float | None:

@@ -40,6 +40,22 @@ def changed(settings: Settings, values: Mapping[str, Any], source: str) -> Setti
     return settings
 
 
+def laid_over(
+    settings: Settings, table: str, file: Path | None, options: Mapping[str, Any], texts: Sequence[str]
+) -> Settings:
+    """Settings of a run with those of a file's table, of options and of --set over them, in this order.
+
+    Options that are None were not given. UsageError for what there is not, or is too little to learn from.
+    """
+    if file:
+        settings = changed(settings, read_settings(file, table), str(file))
+    settings = changed(settings, {k: v for k, v in options.items() if v is not None}, "the options")
+    settings = changed(settings, assignments(texts), "--set")
+    if settings.size < 64 or settings.batch < 1 or settings.steps < 1 or settings.accumulate < 1:
+        raise UsageError("Crops of at least 64 pixels, and one step, batch and picture, are the least.")
+    return replace(settings, size=settings.size // 16 * 16)
+
+
 def _with(settings: Settings, key: str, value: Any, source: str) -> Settings:
     known = {field.name: getattr(settings, field.name) for field in fields(settings)}
     if key in known:

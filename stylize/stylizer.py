@@ -71,10 +71,12 @@ class Stylizer:
         suffice, the batch is halved, then the tile. A picture whose numbers overflowed in half precision is
         painted again in fp32 and comes back with `finite` False.
         """
-        painted = self._paint_in_memory(pictures, code, self.tile_side(pictures), seen)
+        side, dtype = self.tile_side(pictures), self._precision(pictures)
+        painted = self._paint_in_memory(pictures, code, side, seen, dtype)
         for index, result in enumerate(painted):
             if not result.finite:
-                again = self._run([pictures[index]], code, self.tile_side(pictures), torch.float32, seen)
+                alone = [pictures[index]]
+                again = self._paint_in_memory(alone, code, self.tile_side(alone), seen, torch.float32)
                 painted[index] = replace(again[0], finite=False)
         return painted
 
@@ -117,19 +119,24 @@ class Stylizer:
         return torch.float32 if pictures[0].dtype == torch.uint16 else self.dtype
 
     def _paint_in_memory(
-        self, pictures: Sequence[Tensor], code: Tensor, side: int, seen: Seen | None
+        self,
+        pictures: Sequence[Tensor],
+        code: Tensor,
+        side: int,
+        seen: Seen | None,
+        dtype: torch.dtype,
     ) -> list[Painted]:
         """Paint, with less at a time for as long as memory runs out. Raises MemoryError at the end."""
         try:
-            return self._run(pictures, code, side, self._precision(pictures), seen)
+            return paint(self._network(code, dtype), pictures, self.frame(pictures), side, seen)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
         if len(pictures) > 1:
             half = len(pictures) // 2
             parts = (pictures[:half], pictures[half:])
-            return [painted for part in parts for painted in self._paint_in_memory(part, code, side, seen)]
-        return self._paint_in_memory(pictures, code, _smaller(side, pictures[0]), seen)
+            return [p for part in parts for p in self._paint_in_memory(part, code, side, seen, dtype)]
+        return self._paint_in_memory(pictures, code, _smaller(side, pictures[0]), seen, dtype)
 
     def _fuse_in_memory(
         self, sources: Sequence[Source], code: Tensor, side: int, dtype: torch.dtype
@@ -142,16 +149,6 @@ class Stylizer:
             if not out_of_memory(error):
                 raise
         return self._fuse_in_memory(sources, code, _smaller(side, pictures[0]), dtype)
-
-    def _run(
-        self,
-        pictures: Sequence[Tensor],
-        code: Tensor,
-        side: int,
-        dtype: torch.dtype,
-        seen: Seen | None,
-    ) -> list[Painted]:
-        return paint(self._network(code, dtype), pictures, self.frame(pictures), side, seen)
 
     def frame(self, pictures: Sequence[Tensor]) -> Frame:
         """The padded size; on an accelerator coarse, so that pictures of nearly one size form batches."""

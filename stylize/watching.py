@@ -24,18 +24,19 @@ def arrivals(
 
     A picture that changes later comes again. `look` gives all jobs that there are now.
     """
+    # By what they become: a picture may have several results.
     handled: dict[Place, _Stamp] = {}
     resting: dict[Place, tuple[_Stamp, float]] = {}
     while True:
         began, ready, seen = time.monotonic(), [], {}
         for job in look():
             stamp = _stamp(job.source)
-            if stamp is None or handled.get(job.source) == stamp:
+            if stamp is None or handled.get(job.target) == stamp:
                 continue
-            before, since = resting.get(job.source, (None, began))
-            seen[job.source] = (stamp, since if before == stamp else began)
-            if began - seen[job.source][1] >= still:
-                handled[job.source] = stamp
+            before, since = resting.get(job.target, (None, began))
+            seen[job.target] = (stamp, since if before == stamp else began)
+            if began - seen[job.target][1] >= still:
+                handled[job.target] = stamp
                 ready.append(job)
         resting = seen
         took = time.monotonic() - began

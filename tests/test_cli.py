@@ -94,6 +94,12 @@ def test_pipes(run: Run, photo: Path) -> None:
     result = run("apply", "-", "-s", "ink-wash", "-o", "out.jpg", stdin=photo.read_bytes())
     assert result.returncode == 0
     assert photo.with_name("out.jpg").exists()
+    asked = ("apply", "-", "-s", "ink-wash", "-o", "other.jpg")
+    assert run(*asked, "--dry-run", stdin=photo.read_bytes()).returncode == 2
+    assert run(*asked, "--format", "png", stdin=photo.read_bytes()).returncode == 2
+    assert not photo.with_name("other.jpg").exists()
+    kept = ("apply", "-", "-s", photo, "-o", photo, "--force")
+    assert b"is an input" in run(*kept, stdin=photo.read_bytes()).stderr
     assert run("apply", "-", "-s", "ink-wash", stdin=b"nonsense").returncode == 1
 
 

@@ -234,6 +234,8 @@ def test_both_ways_of_one_generator_share_it(tmp_path: Path) -> None:
         (["cycle", "a", "a", "--name", "x"], b"are the same"),
         (["cycle", "a", "empty", "--name", "x"], b"no pictures in empty"),
         (["cycle", "a", "b", "--name", "x", "--set", "generators=3"], b"one or two"),
+        (["cycle", "a", "b", "--name", "x", "--set", "batch=0"], b"at least 64 pixels"),
+        (["cycle", "a", "b", "--name", "photograph"], b"cannot be called"),
         (["apply", "a/00.png", "--style", "ink-wash", "--reverse"], b"one way only"),
         (["apply", "a/00.png", "--style", "a", "--reverse"], b"one way only"),
         (["cycle", "check", "ink-wash", "a", "b"], b"one way only"),

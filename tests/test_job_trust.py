@@ -381,3 +381,24 @@ def test_watching(tmp_path: Path) -> None:
 
 def test_watching_what_is_no_folder(run: Run, photo: Path) -> None:
     assert run("apply", photo, "-s", "ink-wash", "--watch").returncode == 2
+    assert b"leave out --engine ray" in run("apply", ".", "-s", "x", "--watch", "--engine", "ray").stderr
+
+
+def test_a_page_is_not_replaced_by_an_empty_one(run: Run, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("yesterday's")
+    (tmp_path / "bad.safetensors").write_bytes(b"no style")
+    assert run("apply", photo, "-s", "bad.safetensors", "--report", "page.html").returncode == 1
+    assert (tmp_path / "page.html").read_text() == "yesterday's"
+
+
+def test_metadata_that_cannot_be_kept_does_not_stop_the_rest(run: Run, tmp_path: Path) -> None:
+    for name in ("a.png", "c.png"):
+        scene(40, 30).save(tmp_path / name)
+    deep = "<x>" * 3000 + "</x>" * 3000
+    packet = f'<x:xmpmeta xmlns:x="adobe:ns:meta/">{deep}</x:xmpmeta>'
+    scene(40, 30).save(tmp_path / "b.webp", xmp=packet.encode())
+    result = run("apply", ".", "-s", "ink-wash", "-o", "out", "--json")
+    assert b"mistake in stylize" not in result.stderr
+    records = {Path(r["source"]).name: r["status"] for r in map(json.loads, result.stdout.splitlines())}
+    assert (records["a.png"], records["c.png"]) == ("done", "done")
+    assert result.returncode == (1 if records["b.webp"] == "failed" else 0)

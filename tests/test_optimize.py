@@ -13,6 +13,7 @@ from conftest import Run, scene
 from PIL import Image
 
 from stylize import bundled
+from stylize.errors import StylizeError
 from stylize.images import read_rgb
 from stylize.model import load_perceptual
 from stylize.optimising import OptimiseSettings, Progress, optimise, sizes_of, steps_of
@@ -87,6 +88,19 @@ def test_what_was_stopped_goes_on_where_it_was(network: LossNetwork, tmp_path: P
         photo, photo, works, settings, network, cpu, torch.float32, state, lambda p: steps.append(p.step)
     )
     assert steps == list(range(11, 21))
+    other = [(picture(2), 1.0)]
+    with pytest.raises(StylizeError, match="other pictures"):
+        optimise(photo, photo, other, settings, network, cpu, torch.float32, state)
+
+
+def test_small_pictures_keep_their_size(network: LossNetwork) -> None:
+    strip = picture(0)[:, :40]
+    settings, cpu = OptimiseSettings(steps=2, scales=1), torch.device("cpu")
+    assert optimise(strip, strip, [(picture(1), 1.0)], settings, network, cpu, torch.float32).shape == (
+        3,
+        40,
+        80,
+    )
 
 
 def test_the_command_paints_and_takes_up_after_ctrl_c(run: Run, tmp_path: Path) -> None:
@@ -96,7 +110,7 @@ def test_the_command_paints_and_takes_up_after_ctrl_c(run: Run, tmp_path: Path) 
     process = subprocess.Popen(
         [sys.executable, "-m", "stylize", *arguments], cwd=tmp_path, stderr=subprocess.PIPE
     )
-    while not (tmp_path / ".out.png.unfinished.safetensors").exists() and process.poll() is None:
+    while not (tmp_path / "out.png").exists() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
@@ -117,7 +131,8 @@ def test_the_command_paints_and_takes_up_after_ctrl_c(run: Run, tmp_path: Path) 
         (["photo.png", "none.png", "-o", "out.png"], b"none.png"),
         (["photo.png", "photo.png", "-o", "out.xyz"], b"no format"),
         (["photo.png", "photo.png:0", "-o", "out.png"], b"sum to nothing"),
-        (["photo.png", "photo.png", "-o", "photo.png"], b"--force"),
+        (["photo.png", "photo.png", "-o", "photo.png"], b"is an input"),
+        (["photo.png", "photo.png", "-o", "photo.png", "--force"], b"is an input"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(

@@ -139,7 +139,7 @@ def test_urls_are_paths_that_no_file_is_opened_by() -> None:
     assert url_of("c:/photo.jpg") is None
     with pytest.raises(TypeError):
         os.fspath(url)  # pyright: ignore
-    for wrong in ("s3://", "s3://b//c", "s3://b/./c", "zip://a::s3://b/c"):
+    for wrong in ("s3://", "s3://b//c", "s3://b/./c", "zip://a::s3://b/c", "sftp://host/a"):
         with pytest.raises(UsageError):
             url_of(wrong)
 

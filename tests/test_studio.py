@@ -278,6 +278,9 @@ def test_the_price_is_told_before(run: Run, tmp_path: Path) -> None:
         (["--config", "none.toml"], b"Cannot read the settings"),
         (["--set", "colour=1"], b"There is no setting"),
         (["--cards", "none.toml"], b"style cards"),
+        (["--name", "ukiyo-e"], b"cannot be called"),
+        (["--name", "me/grandma"], b"cannot be called"),
+        (["--set", "size=48"], b"at least 64 pixels"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
@@ -288,6 +291,17 @@ def test_what_makes_no_sense_is_refused(
     assert result.returncode == 2
     assert sentence in result.stderr
     assert not (tmp_path / "home").exists()
+
+
+def test_another_style_is_not_replaced(run: Run, tmp_path: Path) -> None:
+    pictures(tmp_path / "works", 1)
+    mine = tmp_path / "home/styles/mine.safetensors"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"kept elsewhere")
+    result = run("train", "works", "--name", "mine")
+    assert result.returncode == 2
+    assert b"You have a style 'mine'" in result.stderr
+    assert mine.read_bytes() == b"kept elsewhere"
 
 
 def test_one_process_at_a_time(run: Run, tmp_path: Path) -> None:

@@ -369,3 +369,21 @@ def test_augment_makes_varied_results_that_a_seed_brings_back(run: Run, photo: P
     assert (tmp_path / "photo.ink-wash-2.png").is_file()
     shown = run("apply", ".", "-s", "ink-wash", "--augment", 2, "--format", "png", "--dry-run").stdout
     assert b"ink-wash-1.ink-wash" not in shown
+
+
+def test_each_of_several_results_counts(run: Run, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "photo.ink-wash-1.jpg").write_bytes(b"there")
+    result = run("apply", photo.name, "-s", "ink-wash", "--augment", 2, "--json")
+    assert result.returncode == 1
+    assert b"1 done, 0 skipped, 1 failed" in result.stderr
+    assert (tmp_path / "photo.ink-wash-1.jpg").read_bytes() == b"there"
+
+
+def test_every_result_of_a_picture_that_arrives_is_due(photo: Path) -> None:
+    from stylize.jobs import Job
+    from stylize.watching import arrivals
+
+    jobs = Job(photo, photo.with_name("out.jpg")).variants(3)
+    found = arrivals(lambda: jobs, poll=0.0, still=0.0)
+    assert next(found) == jobs
+    assert next(found) == []

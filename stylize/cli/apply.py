@@ -26,7 +26,7 @@ from stylize.cli.options import (
 from stylize.cli.streaming import STREAM, stream
 from stylize.cli.working import do, follow, show_plan, telling
 from stylize.errors import ExitCode, UsageError
-from stylize.jobs import Naming, plan_jobs
+from stylize.jobs import Naming, check_stores, plan_jobs
 from stylize.paths import is_clip, read_list
 from stylize.places import Place, is_folder, place_of
 
@@ -184,6 +184,8 @@ def apply(
     places = [place_of(text) for text in inputs or []]
     target = None if output is None else place_of(output)
     _check_options(places, files_from, force and (skip_existing or resume), watch, report)
+    if watch and engine == "ray":
+        raise UsageError("--watch paints on this machine; leave out --engine ray.")
     name = "+".join(hub.style_name(bundled.weighted(text)[0]) for text in style)
     settings_of = {
         "strength": strength, "longer_side": size, "quality": quality, "force": force,
@@ -225,19 +227,21 @@ def apply(
 
     make = cluster if engine == "ray" else painter
 
+    read = [palette_from, strokes_from, outside, mask, files_from, *(bundled.weighted(s)[0] for s in style)]
     if STREAM in places or target == STREAM:
-        if len(places) > 1 or files_from or watch or report or explain or augment or engine == "ray":
+        beside = files_from or watch or report or explain or augment or dry_run or engine == "ray"
+        if len(places) > 1 or beside:
             raise UsageError("With - there is one picture and nothing beside it; give only that one input.")
         if is_clip(places[0]):
             raise UsageError("A clip does not go through a pipe; name a file with -o.")
-        stream(painter, places[0], target, format, name if as_json else None)
+        stream(painter, places[0], target, format, name if as_json else None, read)
         return
-    read = [palette_from, strokes_from, outside, mask, files_from, *(bundled.weighted(s)[0] for s in style)]
     if format and any(is_clip(place) for place in places):
         raise UsageError("--format is for pictures; name the clip that you want with -o.")
     keep = tuple(Path(r) for r in read if r)
     naming = Naming(target, name, format, recursive, explain, keep, variants=augment or 0)
     listed = [place_of(name) for name in read_list(_bytes_of(files_from))] if files_from else []
+    check_stores([*places, *listed, target])
     jobs, refused = ([], []) if watch and not dry_run else plan_jobs(places, naming, listed)
     if dry_run:
         failed = show_plan(jobs, refused, name, as_json)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from stylize import settings
+from stylize import bundled, settings
 from stylize.cli.live import LiveView, print_forecast, tell
 from stylize.cli.options import DeviceOption, DtypeOption, JsonOption, QuietOption
 from stylize.config import AdversarialForm, CycleConfig, CycleWeights
@@ -116,16 +116,14 @@ def train(
         "cycle": cycle, "identity": identity, "perceptual_cycle": perceptual_cycle,
         "contrastive": contrastive, "style": style,
     }  # fmt: skip
-    config = _DEFAULT
-    if config_file:
-        config = settings.changed(config, settings.read_settings(config_file, "cycle"), str(config_file))
-    config = settings.changed(config, {k: v for k, v in options.items() if v is not None}, "the options")
-    config = settings.changed(config, settings.assignments(set_ or []), "--set")
+    config = settings.laid_over(_DEFAULT, "cycle", config_file, options, set_ or [])
+    folder = output or Path("runs") / name
+    bundled.check_new_style(name, folder)
     from stylize import cycle_studio, workshop  # torch comes with it
     from stylize.fitting import Rhythm
 
     plan = cycle_studio.CyclePlan(
-        name=name, folder=output or Path("runs") / name, device=device, dtype=dtype,
+        name=name, folder=folder, device=device, dtype=dtype,
         rhythm=Rhythm(every, every * 5 / 3), changed=changed, folders=(first, second), config=config,
         from_scratch=from_scratch, perceptual=perceptual, hold_out=hold_out, cards=cards,
     )  # fmt: skip

@@ -59,10 +59,12 @@ def optimize(
         raise UsageError(
             f"{output} has no format that can be written; end it in one of {', '.join(FORMATS)}."
         )
+    works = [bundled.weighted(text) for text in paintings]
+    if output.resolve() in {Path(name).resolve() for name in (photo, *(name for name, _ in works))}:
+        raise UsageError(f"{output} is an input and would be replaced; choose another -o.")
     unfinished = output.with_name(f".{output.name}.unfinished.safetensors")
     if output.exists() and not force and not unfinished.exists():
         raise UsageError(f"{output} exists; add --force to replace it, or choose another -o.")
-    works = [bundled.weighted(text) for text in paintings]
     from stylize import optimise_job  # torch comes with it
     from stylize.optimising import OptimiseSettings
 

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -22,9 +22,15 @@ STREAM = Path("-")
 
 
 def stream(
-    make: Callable[[], "Painter"], source: Place, output: Place | None, suffix: str | None, told: str | None
+    make: Callable[[], "Painter"],
+    source: Place,
+    output: Place | None,
+    suffix: str | None,
+    told: str | None,
+    keep: Sequence[str | Path | None] = (),
 ) -> None:
-    """Paint one picture from stdin or to stdout; `told` is the style's name if JSON is wanted.
+    """Paint one picture from stdin or to stdout; `told` is the style's name if JSON is wanted. The result may
+    not replace a file in `keep`.
 
     Raises UsageError where the picture would get lost, PictureError if it cannot be read or written.
     """
@@ -39,6 +45,10 @@ def stream(
     job = Job(source, output, told or "")
     if is_folder(job.target) or job.suffix not in FORMATS:
         raise UsageError(f"For a picture from -, -o names a file that ends in one of {', '.join(FORMATS)}.")
+    if suffix and FORMATS[suffix] != job.format_name:
+        raise UsageError(f"--format {suffix} and the name {output} disagree; leave one out.")
+    if isinstance(output, Path) and output.resolve() in {Path(read).resolve() for read in keep if read}:
+        raise UsageError(f"{output} is an input and would be replaced; choose another -o.")
     painter, began = make(), time.monotonic()
     if not (done := painter.is_done(job)):
         from stylize.images import write_picture

@@ -94,6 +94,8 @@ def sheet(
     """
     if output.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
         raise UsageError(f"A sheet is a PNG or JPEG file; {output} is neither.")
+    if photo is not None and output.resolve() == photo.resolve():
+        raise UsageError(f"{output} is the photograph itself; choose another -o.")
     from stylize.sheets import sheet_of_styles  # torch comes with it
 
     sheet_of_styles(photo or bundled.sample_picture(), output, width)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from stylize import settings
+from stylize import bundled, settings
 from stylize.cli.live import LiveView, print_forecast, tell
 from stylize.cli.options import DeviceOption, DtypeOption, QuietOption
 from stylize.config import QUICK, AdversarialForm, GameConfig, GeneratorConfig, TextureConfig, TrainConfig
@@ -171,6 +171,8 @@ def train(
         "adversarial": adversarial, "content": content_weight, "style": style, "tv": tv, "cycle": cycle,
         "identity": identity, "tone": tone, "edge": edge, "warp": warp,
     }  # fmt: skip
+    folder = output or Path("runs") / name
+    bundled.check_new_style(name, folder)
     if texture:
         others = [content, preset, quick, zoom, rotate, flip]
         if any(option is not None for option in others) or width != GeneratorConfig().half_width:
@@ -178,14 +180,14 @@ def train(
                 "--texture learns a canvas from works alone; leave out --content, --quick, --full, --preset, "
                 "--width, --zoom, --rotate and --flip."
             )
-        config = _texture_config(config_file, options, set_ or [])
+        config = settings.laid_over(TextureConfig(), "texture", config_file, options, set_ or [])
         from functools import partial
 
         from stylize import texture_studio  # torch comes with it
         from stylize.fitting import Rhythm
 
         plan = texture_studio.TexturePlan(
-            name=name, folder=output or Path("runs") / name, device=device, dtype=dtype,
+            name=name, folder=folder, device=device, dtype=dtype,
             rhythm=Rhythm(every, every * 5 / 3), changed=changed, works=works, config=config,
             from_scratch=from_scratch, perceptual=perceptual, cards=cards,
         )  # fmt: skip
@@ -212,7 +214,7 @@ def train(
     from stylize.fitting import Rhythm
 
     plan = studio.Plan(
-        works=works, content=content, name=name, folder=output or Path("runs") / name, config=config,
+        works=works, content=content, name=name, folder=folder, config=config,
         generator=GeneratorConfig(half_width=width, quarter_width=2 * width, eighth_width=4 * width),
         quick=quick, from_scratch=from_scratch, perceptual=perceptual, hold_out=hold_out, cards=cards,
         device=device, dtype=dtype, rhythm=Rhythm(every, every * 5 / 3), changed=changed,
@@ -247,11 +249,6 @@ def _say_how(command: str, name: str, folder: Path, written: list[Path]) -> None
     talk.print(f"Look at {folder / 'sheet.png'} and {folder / 'report.html'}.", markup=False)
 
 
-def _texture_config(file: Path | None, options: dict[str, Any], texts: list[str]) -> TextureConfig:
-    """The settings of a run that learns textures: defaults, then file, options and --set."""
-    return _laid_over(TextureConfig(), "texture", file, options, texts)
-
-
 def _config(
     quick: bool, from_scratch: bool, preset: str | None, file: Path | None, options: dict[str, Any],
     texts: list[str],
@@ -261,20 +258,7 @@ def _config(
     config = QUICK if quick else replace(_FULL, style_ramp=_FULL.style_ramp if from_scratch else 0.0)
     if preset:
         config = settings.preset(preset, config)
-    return _laid_over(config, "train", file, options, texts)
-
-
-def _laid_over(
-    config: Config, table: str, file: Path | None, options: dict[str, Any], texts: list[str]
-) -> Config:
-    """Settings with those of a file, of options and of --set over them, in this order."""
-    if file:
-        config = settings.changed(config, settings.read_settings(file, table), str(file))
-    config = settings.changed(config, {k: v for k, v in options.items() if v is not None}, "the options")
-    config = settings.changed(config, settings.assignments(texts), "--set")
-    if config.size < 64 or config.batch < 1 or config.steps < 1 or config.accumulate < 1:
-        raise UsageError("Crops of at least 64 pixels, and one step, batch and picture, are the least.")
-    return replace(config, size=config.size // 16 * 16)
+    return settings.laid_over(config, "train", file, options, texts)
 
 
 def _is_small(works: list[Path]) -> bool:

@@ -25,17 +25,18 @@ if TYPE_CHECKING:
 
 @dataclass
 class Telling:
-    """How the user wants to be told, and what has been told so far: the last status of every input."""
+    """How the user wants to be told, and what has been told so far: the last status of every input, and of
+    every result of it."""
 
     as_json: bool = False
     quiet: bool = False
     sheet: "ProofSheet | None" = None
-    statuses: dict[Place, str] = field(default_factory=dict)
+    statuses: dict[tuple[Place, str], str] = field(default_factory=dict)
 
     @property
     def failed(self) -> list[Place]:
-        """The inputs that failed."""
-        return [source for source, status in self.statuses.items() if status == "failed"]
+        """The inputs that failed, one for each of their results that did."""
+        return [source for (source, _), status in self.statuses.items() if status == "failed"]
 
     def outcome(self, outcome: "Outcome", with_success: bool) -> None:
         """Tell what became of a job; of one without any trouble only if wanted."""
@@ -51,7 +52,7 @@ class Telling:
         say(refused.why)
 
     def _tell(self, source: Place, facts: dict[str, object], before: bytes = b"", after: bytes = b"") -> None:
-        self.statuses[source] = str(facts["status"])
+        self.statuses[source, str(facts["target"])] = str(facts["status"])
         if self.as_json:
             write_json(facts)
         if self.sheet is not None:
@@ -112,7 +113,8 @@ def do(
                 bar.advance(task)
     except KeyboardInterrupt:
         if clips or not single:
-            done, way = len(tell.statuses) - len(refused), "--resume" if clips else "--skip-existing"
+            here = any(job.is_clip and isinstance(job.target, Path) for job in jobs)
+            done, way = len(tell.statuses) - len(refused), "--resume" if here else "--skip-existing"
             say(f"Stopped after {done} of {len(jobs)} pictures; add {way} to go on.")
         raise
     if tell.as_json or not single:
