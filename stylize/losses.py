@@ -161,19 +161,34 @@ def identity_loss(output: Tensor, picture: Tensor) -> Tensor:
     return (output.float() - picture.float()).abs().mean()
 
 
+_TONE_FREEDOM = 0.12
+"""Luminance by which matched tones may differ from those that are only shifted and scaled."""
+
+_TONE_STRETCH = 1.5
+"""The most by which tones are spread."""
+
+
 def tone_target(content: Tensor, style_quantiles: Tensor, cell: int = 8) -> Tensor:
     """The content's low-pass luminance with the tonal distribution of the style.
 
     Histogram matching: what is lighter stays lighter, but as much of the picture becomes paper or
     ink as in the works. `style_quantiles` is (N, Q), from `quantiles` of their low-pass luminance.
+
+    Ranks know nothing of distances: alone, they would spread the faint shading of a sky, or a face, over all
+    tones of the style. So a result stays within `_TONE_FREEDOM` of matching mean and deviation alone, and
+    that stretches by no more than `_TONE_STRETCH`.
     """
     tone = low_pass_luminance(content, cell)
     n, _, height, width = tone.shape
+    ratio = style_quantiles.std(dim=1) / tone.flatten(1).std(dim=1).clamp_min(1e-3)
+    rest = (tone - tone.mean(dim=(2, 3), keepdim=True)) * ratio.clamp_max(_TONE_STRETCH).view(-1, 1, 1, 1)
+    scaled = style_quantiles.mean(dim=1).view(-1, 1, 1, 1) + rest
     rank = tone.flatten(1).argsort(dim=1).argsort(dim=1).float()
     place = rank / max(height * width - 1, 1) * (style_quantiles.shape[1] - 1)
     below = place.floor().long().clamp_max(style_quantiles.shape[1] - 2)
     low, high = style_quantiles.gather(1, below), style_quantiles.gather(1, below + 1)
-    return (low + (high - low) * (place - below)).view(n, 1, height, width)
+    matched = (low + (high - low) * (place - below)).view(n, 1, height, width)
+    return (scaled + (matched - scaled).clamp(-_TONE_FREEDOM, _TONE_FREEDOM)).clamp(0, 1)
 
 
 def tone_loss(output: Tensor, target: Tensor, cell: int = 8) -> Tensor:
