@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from stylize.augment import compressed
 from stylize.config import TrainConfig
 from stylize.dataset import PictureSet
 from stylize.encoder import StyleStatistics
@@ -22,6 +23,10 @@ to paint frames."""
 MIRRORED_SHARE = 0.5
 """Share of the steps whose border is mirrored, as around a picture that is painted, and not more photograph.
 In these the window ends where the picture does."""
+
+COMPRESSED_SHARE = 0.5
+"""Share of the samples that are painted from a JPEG of the photograph they are judged by: blocks and rings
+are faint, but in a sky they are all there is, and would be made into a weave."""
 
 GREY_SHARE = 0.3
 """Share of the samples whose style is judged without colour. Palette alone brings a picture so near its
@@ -38,6 +43,8 @@ class Batch:
     """Photographs, a style for each, and crops of real works in those styles."""
 
     photos: Tensor
+    inputs: Tensor
+    """The photographs as they are given to be painted: some with the traces of JPEG."""
     works: Tensor
     vectors: Tensor
     targets: StyleStatistics
@@ -54,8 +61,8 @@ class Batch:
             return pictures.to(device).contiguous(memory_format=torch.channels_last)
 
         return Batch(
-            moved(self.photos), moved(self.works), self.vectors.to(device), self.targets.to(device),
-            self.grey.to(device), self.window, self.randoms,
+            moved(self.photos), moved(self.inputs), moved(self.works), self.vectors.to(device),
+            self.targets.to(device), self.grey.to(device), self.window, self.randoms,
         )  # fmt: skip
 
 
@@ -71,7 +78,7 @@ def draw_batch(
     """The samples of these numbers in a step."""
     size, common = config.size, chance(config.seed, step, -1)
     randoms = [chance(config.seed, step, sample) for sample in samples]
-    pictures, works, draws, grey = [], [], [], []
+    pictures, inputs, works, draws, grey = [], [], [], [], []
     for random in randoms:
         index = int(torch.randint(len(photos), (), generator=random))
         draw = library.draw(random)
@@ -80,16 +87,18 @@ def draw_batch(
             pictures.append(library.crop(library.draw(random), size, random))
         else:
             pictures.append(photos.crop(index, size, random, config.zoom, config.rotate, config.flip))
+        spoilt = torch.rand((), generator=random) < COMPRESSED_SHARE
+        inputs.append(compressed(pictures[-1], random) if spoilt else pictures[-1])
         draws.append(draw)
         grey.append(bool(torch.rand((), generator=random) < GREY_SHARE))
-    window, stacked = random_window(size, common), torch.stack(pictures)
+    window, both = random_window(size, common), [torch.stack(pictures), torch.stack(inputs)]
     if torch.rand((), generator=common) < MIRRORED_SHARE:
-        stacked = reflect_pad(window(stacked), *[BORDER // 2] * 4)
+        both = [reflect_pad(window(stacked), *[BORDER // 2] * 4) for stacked in both]
         window = central_window(size)
     targets = [library.target(draw, without) for draw, without in zip(draws, grey, strict=True)]
     vectors = torch.cat([_vector(library, draw) for draw in draws])
     statistics = StyleStatistics.concatenate(targets)
-    return Batch(stacked, torch.stack(works), vectors, statistics, torch.tensor(grey), window, randoms)
+    return Batch(*both, torch.stack(works), vectors, statistics, torch.tensor(grey), window, randoms)
 
 
 def _vector(library: StyleLibrary, draw: StyleDraw) -> Tensor:

@@ -111,7 +111,7 @@ class Trainer(Game):
         for index in range(accumulate):
             batch = self._batch(index)
             with self.autocast():
-                whole, codes = self.painter(batch.photos, batch.vectors)
+                whole, codes = self.painter(batch.inputs, batch.vectors)
                 terms = self._generator_terms(batch, whole, codes)
             total = torch.stack([weight * term for weight, term in terms.values()]).sum()
             player.add(total / accumulate)
@@ -153,7 +153,7 @@ class Trainer(Game):
     def _identity_term(self, batch: Batch) -> Tensor:
         """A photograph in its own style stays as it is."""
         photos = batch.photos[_EVERY_EIGHTH]
-        back, _ = self.painter(photos, self._own_vector(photos))
+        back, _ = self.painter(batch.inputs[_EVERY_EIGHTH], self._own_vector(photos))
         return losses.identity_loss(batch.window(back), batch.window(photos))
 
     def _cycle_term(self, batch: Batch, painted: Tensor) -> Tensor:
@@ -182,7 +182,7 @@ class Trainer(Game):
         for index in range(1, self.config.discriminator_steps):
             batch = self._batch(self.config.accumulate + index - 1)
             with torch.no_grad(), self.autocast():
-                whole, codes = self.painter(batch.photos, batch.vectors)
+                whole, codes = self.painter(batch.inputs, batch.vectors)
             terms = self._discriminator_turn([(batch, batch.window(whole), codes)])
         return terms
 

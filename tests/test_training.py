@@ -10,6 +10,7 @@ import torch
 from conftest import Run, scene
 
 from stylize import bundled
+from stylize.augment import compressed
 from stylize.config import QUICK, GeneratorConfig, LossWeights, TrainConfig
 from stylize.dataset import PictureSet
 from stylize.errors import StylizeError
@@ -64,6 +65,16 @@ def test_every_term_takes_part(library: StyleLibrary) -> None:
         "content", "style", "tone", "edge", "tv", "identity", "warp", "adversarial", "cycle", "gradient",
         "discriminator", "discriminator_gradient", "accuracy_real", "accuracy_fake",
     }  # fmt: skip
+
+
+def test_compressed_pictures_look_the_same_in_their_place() -> None:
+    y, x = torch.meshgrid(torch.linspace(0, 1, 48), torch.linspace(0, 1, 48), indexing="ij")
+    picture = torch.stack([x, y, (x > 0.5).float()])
+    random = torch.Generator().manual_seed(3)
+    results = [compressed(picture, random) for _ in range(8)]
+    assert all(result.shape == picture.shape for result in results)
+    errors = [(result - picture).abs().mean().item() for result in results]
+    assert 0 < min(errors) < max(errors) < 0.05
 
 
 def test_training_lowers_the_style_loss(library: StyleLibrary) -> None:
