@@ -76,13 +76,13 @@ class LossWeights:
     adversarial: float = 0.5
     content: float = 3.0
     style: float = 6.0
-    tv: float = 12.0
+    tv: float = 14.0
     """Of the total variation in the photograph's flats."""
     cycle: float = 0.5
     identity: float = 2.0
-    tone: float = 2.0
+    tone: float = 8.0
     edge: float = 2.0
-    warp: float = 3.0
+    warp: float = 20.0
     """Of what moving the photograph changes in the painting beyond moving it."""
 
 

@@ -14,9 +14,9 @@ from stylize.files import atomic_path
 Settings = TypeVar("Settings", bound=Any)
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "paint": {"weights": {"style": 7.0, "tv": 6.0, "edge": 1.5}},
-    "ink": {"weights": {"tone": 4.0, "tv": 16.0, "edge": 1.5}},
-    "print": {"weights": {"tv": 18.0, "edge": 3.0, "content": 3.5}},
+    "paint": {"weights": {"style": 7.0, "tv": 7.0, "edge": 1.5}},
+    "ink": {"weights": {"tone": 10.0, "tv": 18.0, "edge": 1.5}},
+    "print": {"weights": {"tv": 20.0, "edge": 3.0, "content": 3.5}},
 }
 """Brushwork and loud colour; voids, washes and few tones; flat colours and clear outlines."""
 

@@ -120,7 +120,7 @@ def test_a_quick_style_works_by_name_and_its_run_explains_itself(run: Run, tmp_p
     assert "grandma" in next(record for record in records if "table" in record)["table"]
     folder = tmp_path / "runs/grandma"
     config = tomllib.loads((folder / "config.toml").read_text())
-    assert (config["train"]["weights"]["tone"], config["train"]["weights"]["tv"]) == (4.0, 5.0)
+    assert (config["train"]["weights"]["tone"], config["train"]["weights"]["tv"]) == (10.0, 5.0)
     assert "bad.png" in (folder / "report.html").read_text()
     assert (folder / "sheet.png").exists()
     scene(90, 70).save(tmp_path / "x.png")
