@@ -77,6 +77,7 @@ def errors(run: CycleTrainer, a: list[Path], b: list[Path]) -> list[tuple[float,
     return found
 
 
+@pytest.mark.long
 def test_a_pair_with_a_known_answer_is_learnt_both_ways(tmp_path: Path) -> None:
     a, b = shapes(tmp_path / "a", False), shapes(tmp_path / "b", True)
     run = trainer(a, b, TOY)

@@ -51,6 +51,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_part(tmp_path: Path) -> None:
 # -- atomic writes and claims ---------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_killed_job_is_whole_and_goes_on() -> None:
     """A short form; benchmarks/README.md has the numbers of the long one."""
     trial = Path(__file__).parent.parent / "benchmarks/kills.py"
@@ -339,6 +340,7 @@ def until(condition: object, seconds: float = 40) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.long
 def test_watching(tmp_path: Path) -> None:
     pictures(tmp_path / "in", 1, side=60)
     whole = tmp_path / "whole.png"

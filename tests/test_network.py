@@ -23,7 +23,8 @@ sys.addaudithook(refuse)
 
 def guarded(code: str, folder: Path, *arguments: object) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-c", GUARD + code, *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, timeout=600)
+    home = {**os.environ, "STYLIZE_HOME": str(folder / "home")}
+    return subprocess.run(command, cwd=folder, capture_output=True, timeout=600, env=home)
 
 
 @pytest.mark.parametrize(

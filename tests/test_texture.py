@@ -263,6 +263,9 @@ def test_a_run_goes_on_as_if_it_had_not_stopped(run: Run, tmp_path: Path) -> Non
     ask = ("train", "--texture", "papers", "--name", "papers", "--size", 64, "-b", 2, "--dtype", "fp32", "-q")
     whole = run(*ask, "--steps", 2, "-o", "whole")
     assert whole.returncode == 0, whole.stderr
+    taken = run(*ask, "--steps", 1, "-o", "parts")
+    assert b"You have a style 'papers'" in taken.stderr
+    (tmp_path / "home/styles/papers.safetensors").unlink()
     assert run(*ask, "--steps", 1, "-o", "parts").returncode == 0
     refused = run(*ask, "--steps", 2, "-o", "parts")
     assert refused.returncode == 2

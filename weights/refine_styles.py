@@ -51,7 +51,7 @@ class Aim:
 
 
 AIMS = {
-    "byzantine-mosaic": Aim(push=1.1, content=5.5, edge=9.0),
+    "byzantine-mosaic": Aim(push=1.0, content=6.5, edge=12.0),
     "persian-mughal-miniature": Aim(push=0.6),
     **dict.fromkeys(("ink-wash", "ukiyo-e", "chinese-silk-landscape", "cubist-futurist"), Aim()),
     **dict.fromkeys(("great-wave", "tibetan-thangka", "mexican-codex", "art-nouveau"), Aim()),
