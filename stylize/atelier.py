@@ -312,7 +312,7 @@ class Sitting:
             raise UsageError("Give it a name first, like my-ink.")
         if not bundled.may_be_own_style(name):
             raise UsageError(f"A style cannot be called {name!r}; choose another name, like my-ink.")
-        target = bundled.own_styles_folder() / f"{name}.safetensors"
+        target = bundled.own_style_path(name)
         if target.exists():
             raise UsageError(f"You have a style {name!r}; choose another name.")
         own = None if style.base.identity == hub.bundled_identity() else style.base

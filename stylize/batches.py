@@ -91,14 +91,15 @@ def draw_batch(
         inputs.append(compressed(pictures[-1], random) if spoilt else pictures[-1])
         draws.append(draw)
         grey.append(bool(torch.rand((), generator=random) < GREY_SHARE))
-    window, both = random_window(size, common), [torch.stack(pictures), torch.stack(inputs)]
+    window, seen, given = random_window(size, common), torch.stack(pictures), torch.stack(inputs)
     if torch.rand((), generator=common) < MIRRORED_SHARE:
-        both = [reflect_pad(window(stacked), *[BORDER // 2] * 4) for stacked in both]
+        seen, given = (reflect_pad(window(stacked), *[BORDER // 2] * 4) for stacked in (seen, given))
         window = central_window(size)
     targets = [library.target(draw, without) for draw, without in zip(draws, grey, strict=True)]
     vectors = torch.cat([_vector(library, draw) for draw in draws])
     statistics = StyleStatistics.concatenate(targets)
-    return Batch(*both, torch.stack(works), vectors, statistics, torch.tensor(grey), window, randoms)
+    grey_samples = torch.tensor(grey)
+    return Batch(seen, given, torch.stack(works), vectors, statistics, grey_samples, window, randoms)
 
 
 def _vector(library: StyleLibrary, draw: StyleDraw) -> Tensor:

@@ -61,6 +61,11 @@ def own_styles_folder() -> Path:
     return Path(home) / "styles"
 
 
+def own_style_path(name: str) -> Path:
+    """The file of the user's own style of this name, whether there is one or not."""
+    return own_styles_folder() / f"{name}.safetensors"
+
+
 def known_styles() -> dict[str, Path]:
     """Name -> file of the bundled styles and translations, and of the user's own, which take no bundled
     name."""
@@ -79,7 +84,7 @@ def check_new_style(name: str, run: Path) -> None:
     another style has it. A run that is there already goes on."""
     if not may_be_own_style(name):
         raise UsageError(f"A style cannot be called {name!r} here; choose another --name, like my-ink.")
-    if (there := own_styles_folder() / f"{name}.safetensors").exists() and not run.exists():
+    if (there := own_style_path(name)).exists() and not run.exists():
         raise UsageError(f"You have a style {name!r} ({there}); choose another --name, or remove that file.")
 
 

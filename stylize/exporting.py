@@ -89,9 +89,8 @@ def described(card: StyleCard, trainer: Trainer, group: str, table: Mapping[str,
 
 def install(path: Path, name: str | None = None) -> Path:
     """Copy a style file to the user's own styles, so that its name (the file's) is enough. The copy."""
-    folder = bundled.own_styles_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / (f"{name}.safetensors" if name else path.name)
+    target = bundled.own_style_path(name or path.stem)
+    target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(target) as temporary:
         temporary.write_bytes(path.read_bytes())
     return target

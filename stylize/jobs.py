@@ -4,7 +4,7 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
@@ -225,6 +225,12 @@ def _impossible(jobs: Sequence[Job], naming: Naming) -> Iterator[tuple[Job, str]
         if folder and job.target != output and not _is_inside(job.target, folder):
             where = f"A link would take {job.target} out of {output}"
             yield job, f"{where}; remove the link or choose another -o."
+
+
+def check_output(output: Path, read: Iterable[str | Path | None]) -> None:
+    """Raises UsageError where a result would replace a file that it is made from; None is no file."""
+    if _real(output) in {_real(Path(file)) for file in read if file}:
+        raise UsageError(f"{output} is an input and would be replaced; choose another -o.")
 
 
 def _is_inside(target: Place, folder: str) -> bool:

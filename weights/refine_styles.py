@@ -53,8 +53,19 @@ class Aim:
 AIMS = {
     "byzantine-mosaic": Aim(push=1.0, content=6.5, edge=12.0),
     "persian-mughal-miniature": Aim(push=0.6),
-    **dict.fromkeys(("ink-wash", "ukiyo-e", "chinese-silk-landscape", "cubist-futurist"), Aim()),
-    **dict.fromkeys(("great-wave", "tibetan-thangka", "mexican-codex", "art-nouveau"), Aim()),
+    **dict.fromkeys(
+        (
+            "ink-wash",
+            "ukiyo-e",
+            "chinese-silk-landscape",
+            "cubist-futurist",
+            "great-wave",
+            "tibetan-thangka",
+            "mexican-codex",
+            "art-nouveau",
+        ),
+        Aim(),
+    ),
 }
 """The styles that gained by it. The others did not, by the honest table or to the eye, and stay codes."""
 

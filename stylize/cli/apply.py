@@ -183,9 +183,7 @@ def apply(
     began = time.time()  # before torch is loaded, which takes two processes that share work unequally long
     places = [place_of(text) for text in inputs or []]
     target = None if output is None else place_of(output)
-    _check_options(places, files_from, force and (skip_existing or resume), watch, report)
-    if watch and engine == "ray":
-        raise UsageError("--watch paints on this machine; leave out --engine ray.")
+    _check_options(places, files_from, force and (skip_existing or resume), watch, report, engine)
     name = "+".join(hub.style_name(bundled.weighted(text)[0]) for text in style)
     settings_of = {
         "strength": strength, "longer_side": size, "quality": quality, "force": force,
@@ -257,7 +255,7 @@ def apply(
 
 
 def _check_options(
-    inputs: list[Place], files_from: Path | None, both: bool, watch: bool, report: Path | None
+    inputs: list[Place], files_from: Path | None, both: bool, watch: bool, report: Path | None, engine: str
 ) -> None:
     """Raises UsageError where options do not go together."""
     if both:
@@ -268,6 +266,8 @@ def _check_options(
         raise UsageError("Standard input is either the picture or the list; write the other to a file.")
     if watch and (files_from or not all(isinstance(p, Path) and is_folder(p) for p in inputs)):
         raise UsageError("--watch follows folders of this machine; give such folders only.")
+    if watch and engine == "ray":
+        raise UsageError("--watch paints on this machine; leave out --engine ray.")
     if report and report.suffix.lower() not in {".html", ".htm"}:
         raise UsageError(f"A report is an HTML page; {report} is none.")
 

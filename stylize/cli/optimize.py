@@ -9,6 +9,7 @@ from stylize import bundled
 from stylize.cli.options import DeviceOption, DtypeOption, ForceOption, QuietOption
 from stylize.console import progress, talk
 from stylize.errors import ExitCode, UsageError
+from stylize.jobs import check_output
 from stylize.paths import FORMATS
 
 
@@ -60,8 +61,7 @@ def optimize(
             f"{output} has no format that can be written; end it in one of {', '.join(FORMATS)}."
         )
     works = [bundled.weighted(text) for text in paintings]
-    if output.resolve() in {Path(name).resolve() for name in (photo, *(name for name, _ in works))}:
-        raise UsageError(f"{output} is an input and would be replaced; choose another -o.")
+    check_output(output, [photo, *(name for name, _ in works)])
     unfinished = output.with_name(f".{output.name}.unfinished.safetensors")
     if output.exists() and not force and not unfinished.exists():
         raise UsageError(f"{output} exists; add --force to replace it, or choose another -o.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from stylize.console import write_json
 from stylize.errors import PictureError, UsageError
-from stylize.jobs import Job, record
+from stylize.jobs import Job, check_output, record
 from stylize.paths import FORMATS
 from stylize.places import Place, is_folder
 
@@ -47,8 +47,8 @@ def stream(
         raise UsageError(f"For a picture from -, -o names a file that ends in one of {', '.join(FORMATS)}.")
     if suffix and FORMATS[suffix] != job.format_name:
         raise UsageError(f"--format {suffix} and the name {output} disagree; leave one out.")
-    if isinstance(output, Path) and output.resolve() in {Path(read).resolve() for read in keep if read}:
-        raise UsageError(f"{output} is an input and would be replaced; choose another -o.")
+    if isinstance(output, Path):
+        check_output(output, keep)
     painter, began = make(), time.monotonic()
     if not (done := painter.is_done(job)):
         from stylize.images import write_picture

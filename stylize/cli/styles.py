@@ -15,6 +15,7 @@ from stylize.cards import StyleCard, read_card, read_cards
 from stylize.cli.options import JsonOption, OfflineOption, complete_style
 from stylize.console import talk
 from stylize.errors import UsageError, WeightsError
+from stylize.jobs import check_output
 
 app = typer.Typer(
     name="styles", help="What styles there are, and where they come from.", rich_markup_mode="rich"
@@ -94,8 +95,7 @@ def sheet(
     """
     if output.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
         raise UsageError(f"A sheet is a PNG or JPEG file; {output} is neither.")
-    if photo is not None and output.resolve() == photo.resolve():
-        raise UsageError(f"{output} is the photograph itself; choose another -o.")
+    check_output(output, [photo])
     from stylize.sheets import sheet_of_styles  # torch comes with it
 
     sheet_of_styles(photo or bundled.sample_picture(), output, width)
@@ -153,7 +153,7 @@ def pull(
     if found is None:
         raise UsageError(f"{reference} is no reference to the Hub; write org/name.")
     name = name or found.name
-    target = bundled.own_styles_folder() / f"{name}.safetensors"
+    target = bundled.own_style_path(name)
     if not bundled.may_be_own_style(name):
         raise UsageError(f"A style cannot be called {name!r} here; choose another name with --name.")
     if target.exists() and not force:

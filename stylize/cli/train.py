@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from stylize.workshop import Errand, Open
 
 _FULL = TrainConfig()
-Config = TypeVar("Config", TrainConfig, TextureConfig)
 _MOST_WORKS_QUICK = 20
 _DATA, _LOSSES, _RUN = "Data", "Losses", "Run"
 
