@@ -18,7 +18,7 @@ from stylize.errors import PictureError, StylizeError, UsageError
 _FORM = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://(?P<rest>.*)", re.DOTALL)
 
 _BUCKETS = {"s3", "s3a", "gs", "gcs", "abfs", "az"}
-"""Schemes whose first part names a bucket, which must be there before anything is written."""
+"""Schemes whose first part names a bucket."""
 
 _WHOLE = _BUCKETS | {"hf", "memory"}
 """Schemes whose stores show an object when all of it has arrived, and not before: one put is atomic.
@@ -49,6 +49,11 @@ class Url(PurePosixPath):
         """The kind of store: s3, gs, hf ..."""
         return self.parts[0].removesuffix(":")
 
+    @property
+    def bucket(self) -> "Url":
+        """What must be there before anything is written: a bucket, or hf://datasets/org/name."""
+        return Url(*self.parts[: 4 if self.scheme == "hf" else 2])
+
 
 def url_of(text: str) -> Url | None:
     """The URL that a text is; None for a path on this disk. UsageError for one that cannot be used."""
@@ -75,12 +80,11 @@ def _is_plain(url: Url, text: str) -> bool:
 
 def check_store(url: Url) -> None:
     """Raises PictureError where the store cannot be reached, or the URL's bucket is not there."""
-    if url.scheme not in _BUCKETS:
+    if url.scheme not in _BUCKETS | {"hf"}:
         return
-    bucket = Url(*url.parts[:2])
     # One may be allowed to use objects without being allowed to look at the bucket.
-    with _reached(bucket, "used") as store, suppress(PermissionError):
-        store.info(str(bucket))
+    with _reached(url.bucket, "used") as store, suppress(PermissionError):
+        store.info(str(url.bucket))
 
 
 def is_folder(url: Url) -> bool:
@@ -200,6 +204,8 @@ def _reached(url: Url, verb: str) -> Iterator[Any]:
 def _file_system(scheme: str) -> Any:
     """The file system for a scheme. Raises StylizeError where there is none, or its package is missing."""
     fsspec = importlib.import_module("fsspec")
+    if scheme == "hf":  # its bars, one for each object, would tear ours
+        importlib.import_module("huggingface_hub.utils").disable_progress_bars()
     try:
         return fsspec.filesystem(scheme, use_listings_cache=False)
     except ImportError as error:
@@ -211,15 +217,21 @@ def _file_system(scheme: str) -> Any:
         raise UsageError(f"{scheme}:// is no kind of store that is known; s3, gs and hf are some.") from error
 
 
+def _is_not_on_the_hub(error: BaseException) -> bool:
+    """Is it the repository that is missing, and not a file in it?"""
+    return type(error.__cause__).__name__ in {"RepositoryNotFoundError", "HFValidationError"}
+
+
 def _sentence(url: Url, verb: str, error: Exception) -> str:
     """What is said of an exception that came from a store."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
-    bucket = Url(*url.parts[:2])
+    bucket, status = url.bucket, getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, FileNotFoundError):
-        missing = bucket if "bucket does not exist" in str(error) else url
+        missing = bucket if "bucket does not exist" in str(error) or _is_not_on_the_hub(error) else url
         return f"There is no {missing}; check the names of bucket and object."
-    if kinds & _NO_RIGHTS:
-        return f"{url} may not be {verb}; check your keys for {bucket} and what they allow."
+    if kinds & _NO_RIGHTS or status in {401, 403}:
+        keys = "token (HF_TOKEN, or hf auth login)" if url.scheme == "hf" else "keys"
+        return f"{url} may not be {verb}; check your {keys} and what {bucket} allows."
     if kinds & _NO_ANSWER:
         return f"{bucket} cannot be reached; check the network and the store's address (AWS_ENDPOINT_URL)."
     reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -1,7 +1,8 @@
 """A small Hub on 127.0.0.1: the parts of its protocol that `stylize` uses, for the real client to talk to.
 
-Repositories live in memory. Large files (.safetensors, pictures) go through LFS: `resolve` answers with a
-redirect to a second path that knows ranges. Faults can be ordered: a wrong content, a connection cut.
+Repositories live in memory; datasets are those whose names begin with datasets/. Large files (.safetensors,
+pictures) go through LFS: `resolve` answers with a redirect to a second path that knows ranges. Faults can be
+ordered: a wrong content, a connection cut.
 """
 
 import base64
@@ -12,7 +13,7 @@ import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
 
@@ -101,6 +102,27 @@ def etag_of(name: str, content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
+def entries_below(files: dict[str, bytes], folder: str, recursive: bool) -> list[dict[str, object]]:
+    """Files and folders below a folder as the Hub lists them."""
+    below = [name for name in sorted(files) if name.startswith(folder)]
+    folders = {parent for name in below for parent in parents_of(name) if parent.startswith(folder)}
+    entries: list[dict[str, object]] = [
+        {"type": "directory", "oid": "0" * 40, "path": f} for f in sorted(folders)
+    ]
+    for name in below:
+        entry: dict[str, object] = {"type": "file", "path": name, "size": len(files[name]), "oid": "0" * 40}
+        if name.endswith(LARGE):
+            entry["lfs"] = {"oid": etag_of(name, files[name]), "size": len(files[name]), "pointerSize": 130}
+        entries.append(entry)
+    return [e for e in entries if recursive or "/" not in str(e["path"]).removeprefix(folder)]
+
+
+def parents_of(name: str) -> list[str]:
+    """The folders that a file lies in: a/b/c.png -> a, a/b."""
+    parts = name.split("/")[:-1]
+    return ["/".join(parts[: i + 1]) for i in range(len(parts))]
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: Hub  # pyright: ignore[reportIncompatibleVariableOverride]
     protocol_version = "HTTP/1.1"
@@ -176,6 +198,24 @@ class _Handler(BaseHTTPRequestHandler):
             siblings.append(entry)
         private = self.server.repositories[repo].private
         self.json({"id": repo, "sha": commit_of(files), "siblings": siblings, "private": private, "tags": []})
+
+    def tree(self, content: bytes, repo: str, revision: str, folder: str | None) -> None:
+        files = self.files(repo, revision)
+        if files is not None:
+            recursive = "recursive=true" in urlsplit(self.path).query.lower()
+            entries = entries_below(files, f"{folder}/" if folder else "", recursive)
+            if entries or not folder:
+                self.json(entries)
+            else:
+                self.fail(404, "EntryNotFound", f"{folder} does not exist")
+
+    def paths_info(self, content: bytes, repo: str, revision: str) -> None:
+        files = self.files(repo, revision)
+        if files is None:
+            return
+        wanted = parse_qs(content.decode())["paths"]
+        everything = entries_below(files, "", recursive=True)
+        self.json([{**e, "lastCommit": _COMMIT} for e in everything if e["path"] in wanted])
 
     def resolve(self, content: bytes, repo: str, revision: str, name: str) -> None:
         files = self.files(repo, revision)
@@ -286,16 +326,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.json({"commitUrl": f"{self.server.endpoint}/{repo}/commit/{oid}", "commitOid": oid})
 
 
-_REPO = r"([\w.-]+/[\w.-]+)"
+_COMMIT = {"id": "1" * 40, "title": "A commit", "date": "2026-01-02T03:04:05.000Z"}
+_REPO = r"((?:datasets/)?[\w.-]+/[\w.-]+)"
+_API = rf"/api/(?:models/|(?=datasets/)){_REPO}"
 _ROUTES = [
-    (rf"/api/models/{_REPO}(?:/revision/([\w./-]+))?", _Handler.info),
+    (rf"{_API}(?:/revision/([\w./-]+))?", _Handler.info),
+    (rf"{_API}/tree/([\w.-]+)(?:/(.+))?", _Handler.tree),
+    (rf"{_API}/paths-info/([\w.-]+)", _Handler.paths_info),
     (rf"/{_REPO}/resolve/([\w.-]+)/(.+)", _Handler.resolve),
     (r"/cdn/(\w+)", _Handler.cdn),
     (r"/api/repos/create", _Handler.create),
     (r"/api/validate-yaml", _Handler.validate),
-    (rf"/api/models/{_REPO}/preupload/([\w.-]+)", _Handler.preupload),
+    (rf"{_API}/preupload/([\w.-]+)", _Handler.preupload),
     (rf"/{_REPO}\.git/info/lfs/objects/batch", _Handler.lfs_batch),
     (r"/upload/(\w+)", _Handler.upload),
     (r"/verify/(\w+)", _Handler.verify),
-    (rf"/api/models/{_REPO}/commit/([\w.-]+)", _Handler.commit),
+    (rf"{_API}/commit/([\w.-]+)", _Handler.commit),
 ]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Run, scene
+from hub_server import Hub
 from object_store import Store
 from PIL import Image
 
@@ -66,6 +67,36 @@ def test_a_bad_object_does_not_stop_the_rest(run: Run, store: Store, tmp_path: P
     assert "s3://bucket/in//odd.png has an empty folder" in said
     assert "Traceback" not in said
     assert "1 done, 0 skipped, 4 failed" in said
+
+
+def test_pictures_of_a_dataset_on_the_hub(run: Run, tmp_path: Path) -> None:
+    def png(seed: int) -> bytes:
+        buffer = io.BytesIO()
+        scene(50, 40, seed).save(buffer, "png")
+        return buffer.getvalue()
+
+    with Hub() as hub:
+        for name, seed in (("photos/a.png", 1), ("photos/deep/b.png", 2), ("README.md", 3)):
+            hub.add("datasets/me/mine", name, png(seed))
+        hub.add("datasets/me/mine", "photos/bad.png", b"no picture")
+        env = {"HF_ENDPOINT": hub.endpoint, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path / "hf")}
+        arguments = ["apply", "hf://datasets/me/mine/photos", "-s", "ink-wash", "-r", "--json"]
+        arguments += ["-o", "hf://datasets/me/mine/painted"]
+        denied = run(*arguments, **env, HF_TOKEN="hf_reader")
+        assert denied.returncode == 1
+        assert b"Traceback" not in denied.stderr
+        assert b"may not be written" in denied.stderr
+        painted = run(*arguments, **env, HF_TOKEN="hf_writer")
+        assert painted.returncode == 1, painted.stderr.decode()
+        assert b"photos/bad.png is not a picture" in painted.stderr
+        files = hub.repositories["datasets/me/mine"].revisions["main"]
+        assert {name for name in files if "painted" in name} == {"painted/a.png", "painted/deep/b.png"}
+        again = run(*arguments, "--skip-existing", **env, HF_TOKEN="hf_writer")
+        assert again.stdout.count(b'"skipped"') == 2, again.stderr.decode()
+    (tmp_path / "a.png").write_bytes(png(1))
+    assert run("apply", "a.png", "-s", "ink-wash", "-o", "here.png").returncode == 0
+    here = pixels(Image.open(tmp_path / "here.png"))
+    assert (pixels(Image.open(io.BytesIO(files["painted/a.png"]))) == here).all()
 
 
 def test_a_clip_comes_and_goes_by_a_store(run: Run, store: Store, tmp_path: Path) -> None:
