@@ -81,6 +81,7 @@ class LossWeights:
     cycle: float = 0.5
     identity: float = 2.0
     tone: float = 8.0
+    colour: float = 12.0
     edge: float = 2.0
     warp: float = 20.0
     """Of what moving the photograph changes in the painting beyond moving it."""
@@ -202,7 +203,16 @@ QUICK = TrainConfig(
     ema=0.98,
     style_ramp=0.0,
     weights=LossWeights(
-        adversarial=0.0, content=5.5, style=6.0, tv=3.0, cycle=0.0, identity=0.0, tone=2.0, edge=1.8, warp=0.0
+        adversarial=0.0,
+        content=5.5,
+        style=6.0,
+        tv=3.0,
+        cycle=0.0,
+        identity=0.0,
+        tone=2.0,
+        colour=6.0,
+        edge=1.8,
+        warp=0.0,
     ),
 )
 """For a single style on a base that stays as it is: few numbers to learn, so no game against a

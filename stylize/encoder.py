@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from stylize.perceptual import DEEP_LAYERS, SHALLOW_LAYERS, CompactPlan, Features
-from stylize.statistics import gram_matrix, low_pass_luminance, mean_and_std, quantiles
+from stylize.statistics import gram_matrix, low_pass_chroma, low_pass_luminance, mean_and_std, quantiles
 
 ENCODER_LAYERS = SHALLOW_LAYERS + DEEP_LAYERS
 """Layers of the compact perceptual network that the encoder reads."""
@@ -26,7 +26,7 @@ TONE_LEVELS = 33
 
 @dataclass(frozen=True)
 class StyleStatistics:
-    """What a style is made of, for N works: moments and Gram matrices per layer, and tones."""
+    """What a style is made of, for N works: moments and Gram matrices per layer, tones and palette."""
 
     moments: dict[str, tuple[Tensor, Tensor]]
     """Layer -> mean and standard deviation, each (N, C)."""
@@ -34,6 +34,8 @@ class StyleStatistics:
     """Layer -> Gram matrices (N, C, C)."""
     tones: Tensor
     """Quantiles of the low-pass luminance (N, TONE_LEVELS)."""
+    palette: tuple[Tensor, Tensor]
+    """Mean and standard deviation of the low-pass chroma, each (N, 2)."""
 
     def vector(self) -> Tensor:
         """All moments side by side (N, D): what the style encoder reads."""
@@ -46,6 +48,7 @@ class StyleStatistics:
             {k: (m[chosen].mean(0, True), s[chosen].mean(0, True)) for k, (m, s) in self.moments.items()},
             {k: gram[chosen].mean(0, True) for k, gram in self.grams.items()},
             self.tones[chosen].mean(0, True),
+            (self.palette[0][chosen].mean(0, True), self.palette[1][chosen].mean(0, True)),
         )
 
     def to(self, device: torch.device) -> "StyleStatistics":
@@ -54,6 +57,7 @@ class StyleStatistics:
             {k: (m.to(device), s.to(device)) for k, (m, s) in self.moments.items()},
             {k: gram.to(device) for k, gram in self.grams.items()},
             self.tones.to(device),
+            (self.palette[0].to(device), self.palette[1].to(device)),
         )
 
     @staticmethod
@@ -67,6 +71,7 @@ class StyleStatistics:
             },
             {k: torch.cat([p.grams[k] for p in parts]) for k in first.grams},
             torch.cat([p.tones for p in parts]),
+            (torch.cat([p.palette[0] for p in parts]), torch.cat([p.palette[1] for p in parts])),
         )
 
 
@@ -76,6 +81,7 @@ def describe(picture: Tensor, features: Features) -> StyleStatistics:
         {name: mean_and_std(x) for name, x in features.items()},
         {name: gram_matrix(x) for name, x in features.items()},
         quantiles(low_pass_luminance(picture).flatten(1), TONE_LEVELS),
+        mean_and_std(low_pass_chroma(picture)),
     )
 
 

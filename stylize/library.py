@@ -39,7 +39,7 @@ def look_at(picture: Tensor, encoder_network: CompactVGG, loss_network: LossNetw
     floats = fit_to_network(to_float(picture)[None]).to(device)
     pair = torch.cat([floats, luminance(floats).expand_as(floats)])
     with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-        both = describe(pair, loss_network(pair)).to(cpu)
+        both = describe(floats.expand_as(pair), loss_network(pair)).to(cpu)
         vector = moments_vector(encoder_network(floats, ENCODER_LAYERS)).cpu()
     return vector, both.mean_of([0]), both.mean_of([1])
 
@@ -85,7 +85,7 @@ class StyleLibrary:
 
     def _digest(self, *networks: nn.Module) -> str:
         """Changes whenever a work or a network does."""
-        digest = hashlib.sha256(b"3")  # the cache's own layout
+        digest = hashlib.sha256(b"4")  # the cache's own layout
         for group, index in self._owner:
             path = self.groups[group].paths[index]
             text = f"{group} {path} {path.stat().st_size} {path.stat().st_mtime_ns}\n"
@@ -133,6 +133,7 @@ def _write_cache(path: Path, digest: str, vectors: Tensor, *statistics: StyleSta
     tensors = {"vectors": vectors}
     for kind, these in zip(_KINDS, statistics, strict=True):
         tensors[f"{kind}/tones"] = these.tones
+        tensors |= dict(zip((f"{kind}/palette/mean", f"{kind}/palette/std"), these.palette, strict=True))
         for layer, (mean, std) in these.moments.items():
             tensors |= {f"{kind}/mean/{layer}": mean, f"{kind}/std/{layer}": std}
             tensors[f"{kind}/gram/{layer}"] = these.grams[layer]
@@ -155,4 +156,5 @@ def _statistics_of(kept: Mapping[str, Tensor], kind: str) -> StyleStatistics:
     layers = [layer for layer in SHALLOW_LAYERS + DEEP_LAYERS if f"{kind}/gram/{layer}" in kept]
     moments = {layer: (kept[f"{kind}/mean/{layer}"], kept[f"{kind}/std/{layer}"]) for layer in layers}
     grams = {layer: kept[f"{kind}/gram/{layer}"] for layer in layers}
-    return StyleStatistics(moments, grams, kept[f"{kind}/tones"])
+    palette = kept[f"{kind}/palette/mean"], kept[f"{kind}/palette/std"]
+    return StyleStatistics(moments, grams, kept[f"{kind}/tones"], palette)

@@ -10,7 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylize.config import AdversarialForm
-from stylize.statistics import gram_matrix, instance_normalise, low_pass_luminance, mean_and_std
+from stylize.statistics import (
+    gram_matrix,
+    instance_normalise,
+    low_pass_chroma,
+    low_pass_luminance,
+    mean_and_std,
+)
 from stylize.tensors import luminance
 
 
@@ -194,6 +200,30 @@ def tone_target(content: Tensor, style_quantiles: Tensor, cell: int = 8) -> Tens
 def tone_loss(output: Tensor, target: Tensor, cell: int = 8) -> Tensor:
     """E |low-pass luminance(output) - target|, with the target from `tone_target`."""
     return (low_pass_luminance(output, cell) - target).abs().mean()
+
+
+_COLOUR_FREEDOM = 0.03
+"""Chroma by which a result may differ from its target, unpunished."""
+
+_COLOUR_STRETCH = 2.0
+"""The most by which a photograph's differences of colour are enlarged."""
+
+
+def colour_target(content: Tensor, mean: Tensor, std: Tensor, cell: int = 8) -> Tensor:
+    """The content's low-pass chroma with the mean and deviation (each (N, 2)) of the style's palette.
+
+    The colour transfer of Reinhard et al., 2001: what is redder stays redder, so skin stays skin in the
+    style's own palette, and what has one colour keeps one: no rims of another hue before a sky.
+    """
+    chroma = low_pass_chroma(content, cell)
+    rest = chroma - chroma.mean(dim=(2, 3), keepdim=True)
+    ratio = (std / chroma.flatten(2).std(dim=2).clamp_min(1e-3)).clamp_max(_COLOUR_STRETCH)
+    return mean[:, :, None, None] + rest * ratio[:, :, None, None]
+
+
+def colour_loss(output: Tensor, target: Tensor, cell: int = 8) -> Tensor:
+    """E max(0, |low-pass chroma(output) - target| - freedom), with the target from `colour_target`."""
+    return F.relu((low_pass_chroma(output, cell) - target).abs() - _COLOUR_FREEDOM).mean()
 
 
 def edge_map(picture: Tensor) -> Tensor:

@@ -62,3 +62,12 @@ def quantiles(values: Tensor, count: int) -> Tensor:
 def low_pass_luminance(picture: Tensor, cell: int = 8) -> Tensor:
     """Mean luminance of cells of `cell` pixels: (N, 3, H, W) -> (N, 1, H / cell, W / cell)."""
     return F.avg_pool2d(luminance(picture.float()), cell)
+
+
+def low_pass_chroma(picture: Tensor, cell: int = 8) -> Tensor:
+    """Mean R - Y and B - Y of cells, Y the luminance: (N, 3, H, W) -> (N, 2, H / cell, W / cell).
+
+    0 for greys; the colour differences of analogue television, without its factors.
+    """
+    means = F.avg_pool2d(picture.float(), cell)
+    return means[:, ::2] - luminance(means)

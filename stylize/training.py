@@ -129,11 +129,13 @@ class Trainer(Game):
         with torch.no_grad():
             content = self.loss_network(_without_colour(photos, batch.grey))
             tone = losses.tone_target(photos, batch.targets.tones)
+            colour = losses.colour_target(photos, *batch.targets.palette)
         ramp = min(1.0, (self.steps_done + 1) / max(1.0, config.style_ramp * config.steps))
         terms = {
             "content": (weights.content, content_term(features, content)),
             "style": (weights.style * ramp, style_term(features, batch.targets, self.spreads)),
             "tone": (weights.tone, losses.tone_loss(painted, tone)),
+            "colour": (weights.colour, losses.colour_loss(painted, colour)),
             "edge": (weights.edge, losses.edge_loss(painted, photos)),
             "tv": (weights.tv, losses.flat_variation(painted, photos)),
         }

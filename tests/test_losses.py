@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from stylize import losses
-from stylize.statistics import gram_matrix, instance_normalise, mean_and_std, quantiles
+from stylize.statistics import gram_matrix, instance_normalise, low_pass_chroma, mean_and_std, quantiles
 from stylize.warping import smooth_flow, warp
 
 
@@ -162,6 +162,33 @@ def test_tones_of_a_sky_are_not_spread_over_those_of_the_style() -> None:
     target = losses.tone_target(sky, torch.tensor([[0.0, 0.5, 1.0]]))
     assert 0.2 < target.max() - target.min() < 0.31
     assert target.mean().item() == pytest.approx(0.5, abs=0.01)
+
+
+def test_colour_target_has_the_palette_of_the_style_and_the_order_of_the_photograph() -> None:
+    random = torch.Generator().manual_seed(2)
+    photo = F.interpolate(torch.rand(2, 3, 12, 12, generator=random), size=96)
+    mean, std = torch.tensor([[0.1, -0.2]]).expand(2, 2), torch.tensor([[0.05, 0.1]]).expand(2, 2)
+    target = losses.colour_target(photo, mean, std)
+    assert target.shape == (2, 2, 12, 12)
+    assert torch.allclose(target.mean((2, 3)), mean, atol=1e-5)
+    assert torch.allclose(target.flatten(2).std(2), std, atol=1e-3)
+    theirs = low_pass_chroma(photo)
+    same = torch.corrcoef(torch.stack([target[0, 0].flatten(), theirs[0, 0].flatten()]))[0, 1]
+    assert same.item() == pytest.approx(1, abs=1e-4)
+
+
+def test_colour_loss_sees_a_rim_of_another_hue_but_no_stroke_and_no_brightness() -> None:
+    photo = torch.full((1, 3, 96, 96), 0.6)
+    target = losses.colour_target(photo, *mean_and_std(low_pass_chroma(photo)))
+    brighter = photo + 0.2
+    strokes = photo + torch.tensor([0.2, 0.0, -0.2]).view(3, 1, 1) * (
+        (torch.arange(96) % 4 < 2).float() - 0.5
+    )
+    rim = photo.clone()
+    rim[:, 1, :, 32:56] += 0.25
+    assert losses.colour_loss(brighter, target).item() == pytest.approx(0, abs=1e-6)
+    assert losses.colour_loss(strokes, target).item() == pytest.approx(0, abs=1e-6)
+    assert losses.colour_loss(rim, target).item() > 0.02
 
 
 def test_edge_loss_is_zero_for_the_same_outlines_and_one_for_unrelated_ones() -> None:

@@ -124,6 +124,7 @@ def train(
     cycle: Annotated[float | None, _weight("cycle consistency", "cycle")] = None,
     identity: Annotated[float | None, _weight("identity loss", "identity")] = None,
     tone: Annotated[float | None, _weight("tone loss", "tone")] = None,
+    colour: Annotated[float | None, _weight("colour loss", "colour")] = None,
     edge: Annotated[float | None, _weight("edge loss", "edge")] = None,
     warp: Annotated[float | None, _weight("warp loss: steady strokes", "warp")] = None,
     form: Annotated[
@@ -168,7 +169,7 @@ def train(
         "steps": steps, "batch": batch_size, "accumulate": accumulate, "size": size, "zoom": zoom,
         "rotate": rotate, "flip": flip, "generator_rate": rate, "adversarial_form": form, "seed": seed,
         "adversarial": adversarial, "content": content_weight, "style": style, "tv": tv, "cycle": cycle,
-        "identity": identity, "tone": tone, "edge": edge, "warp": warp,
+        "identity": identity, "tone": tone, "colour": colour, "edge": edge, "warp": warp,
     }  # fmt: skip
     folder = output or Path("runs") / name
     bundled.check_new_style(name, folder)
