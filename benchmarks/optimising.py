@@ -4,8 +4,9 @@
 
 Every pair is optimised from the photograph in `--steps` steps, with one scale, as Gatys et al. had it, and
 from coarse to fine; then, in a fifth of them, from what `apply` would paint. Compared is the loss at full
-size, by the same objective; *reached after*: the step at which the start from our painting has the loss of
-the first. `--clock` times one picture of 1024 pixels in the default setting.
+size, by the same objective; *as photo after*: the step at which the start from the photograph, on one scale,
+had what the start from our painting has in the end. `--clock` times one picture of 1024 pixels in the
+default setting.
 """
 
 import argparse
@@ -65,7 +66,7 @@ def compare(options: argparse.Namespace) -> None:
     few = options.steps // 5
     steps = f"photo, {options.steps}"
     table = Table(
-        "pair", "photo", "apply", steps, f"{steps}, coarse to fine", f"apply, {few}", "reached after"
+        "pair", "photo", "apply", steps, f"{steps}, coarse to fine", f"apply, {few}", "as photo after"
     )
     rows = []
     for photo_path, work_path in options.pair:
@@ -73,14 +74,14 @@ def compare(options: argparse.Namespace) -> None:
         style = resolve_style(work_path)
         ours = Stylizer(style.base, perceptual_network, CPU, torch.float32).paint(photo, style.code)
         settings = OptimiseSettings(steps=options.steps, scales=1)
-        _, slow = curve_of(photo, photo, work, network, settings)
+        losses, slow = curve_of(photo, photo, work, network, settings)
         _, coarse = curve_of(photo, photo, work, network, replace(settings, scales=3))
-        losses, fast = curve_of(photo, ours, work, network, replace(settings, steps=few))
+        _, fast = curve_of(photo, ours, work, network, replace(settings, steps=few))
         pictures = [photo, ours, slow, coarse, fast]
         ends = [final_loss(result, photo, work, network) for result in pictures]
-        goal = next((str(step) for step, loss in enumerate(losses) if loss <= ends[2]), f"over {few}")
-        table.add_row(Path(work_path).stem, *(f"{end:.3f}" for end in ends), goal)
-        print(work_path, *(f"{end:.3f}" for end in ends), goal, flush=True)
+        same = next((str(step) for step, loss in enumerate(losses) if loss <= ends[-1]), "never")
+        table.add_row(Path(work_path).stem, *(f"{end:.3f}" for end in ends), same)
+        print(work_path, *(f"{end:.3f}" for end in ends), same, flush=True)
         rows.append(pictures)
     Console().print(table)
     save_grid([[square(picture, options.side) for picture in row] for row in rows], options.out)

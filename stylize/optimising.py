@@ -33,6 +33,10 @@ COARSEST = 192
 _FIRST_MOVE = 0.004
 """How far the first step of L-BFGS moves each value of the picture, on average: one level in 256."""
 
+_RANGE = 300.0
+"""Weight of the squares of what lies outside [0, 1]. Without it papers are painted whiter than white, and a
+third of the gain is lost when the result is cut off."""
+
 _TRIALS = 12
 """Looks that the line search of L-BFGS may take in a step; torch gives it none when steps are single."""
 
@@ -70,7 +74,7 @@ class Progress:
 
 
 class Objective:
-    """Content, style and total variation at one scale."""
+    """Content, style, total variation, and what lies beyond black and white, at one scale."""
 
     def __init__(
         self,
@@ -100,6 +104,7 @@ class Objective:
             "content": s.content * torch.stack(content).mean(),
             "style": s.style * torch.stack(style).mean(),
             "tv": s.tv * losses.total_variation(picture),
+            "range": _RANGE * (picture - picture.clamp(0, 1)).square().mean(),
         }
 
 
@@ -175,7 +180,7 @@ def _descend(
 
     L-BFGS begins with a step of 1 in all, summed over the values: it is given the picture in units in which
     that moves each of them by `_FIRST_MOVE`; one far below it would drown in the rounding of the loss. And
-    it may leave [0, 1] on its way: cut off, values would no longer be where its curvature says.
+    it may leave [0, 1] on its way, at a cost: cut off, values would no longer be where its curvature says.
     """
     by_adam = settings.optimiser == "adam"
     unit = 1.0 if by_adam else _FIRST_MOVE * start.picture.numel()

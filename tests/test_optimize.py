@@ -16,9 +16,9 @@ from stylize import bundled
 from stylize.errors import StylizeError
 from stylize.images import read_rgb
 from stylize.model import load_perceptual
-from stylize.optimising import OptimiseSettings, Progress, optimise, sizes_of, steps_of
+from stylize.optimising import Objective, OptimiseSettings, Progress, optimise, sizes_of, steps_of
 from stylize.perceptual import LossNetwork
-from stylize.tensors import to_uint8
+from stylize.tensors import to_float, to_uint8
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -43,7 +43,7 @@ def test_the_loss_falls(network: LossNetwork, optimiser: str) -> None:
     result = optimise(photo, photo, works, settings, network, cpu, torch.float32, on_step=seen.append)
     assert result.shape == photo.shape
     assert seen[-1].loss < 0.7 * seen[0].loss
-    assert set(seen[-1].terms) == {"content", "style", "tv"}
+    assert set(seen[-1].terms) == {"content", "style", "tv", "range"}
 
 
 def test_l_bfgs_never_climbs_and_does_not_stand_still(network: LossNetwork) -> None:
@@ -54,6 +54,21 @@ def test_l_bfgs_never_climbs_and_does_not_stand_still(network: LossNetwork) -> N
     optimise(photo, photo, works, settings, network, cpu, torch.float32, None, lambda p: seen.append(p.loss))
     assert all(after <= before * 1.0001 for before, after in pairwise(seen))
     assert seen[-1] < 0.85 * seen[20]
+
+
+def test_little_is_lost_when_the_result_is_cut_off_at_black_and_white(network: LossNetwork) -> None:
+    photo, work = read_rgb(EXAMPLES / "coffee.jpg", 96), picture(3)
+    work = (work.float() - 128).sign().clamp(0, 1).mul(255).byte()  # nothing but pure black and pure colours
+    last: list[Progress] = []
+    settings, cpu = OptimiseSettings(steps=60, scales=1), torch.device("cpu")
+    optimise(photo, photo, [(work, 1.0)], settings, network, cpu, torch.float32, None, last.append)
+    objective = Objective(
+        to_float(photo)[None], [(to_float(work)[None], 1.0)], settings, network,
+        lambda: torch.autocast("cpu", enabled=False),
+    )  # fmt: skip
+    found = last[-1].picture
+    whole, cut = (sum(t.item() for t in objective(x).values()) for x in (found, found.clamp(0, 1)))
+    assert cut < 1.05 * whole
 
 
 def test_scales_go_from_coarse_to_fine() -> None:
