@@ -49,7 +49,7 @@ RECIPES = {
     "impressionist": Recipe("impressionist"),
     "engraving": Recipe("engraving-dore"),
     "byzantine-mosaic": Recipe("byzantine-mosaic", push=0.5),
-    "byzantine-icon": Recipe("byzantine-icon", detail=0.6),
+    "byzantine-icon": Recipe("byzantine-icon", detail=0.6, push=0.2),
     "chinese-silk-landscape": Recipe("chinese-silk-landscape", detail=0.4),
     "chinese-blue-green": Recipe("chinese-blue-green"),
     "persian-mughal-miniature": Recipe("persian-mughal-miniature", push=0.3),
