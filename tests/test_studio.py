@@ -277,7 +277,7 @@ def test_the_price_is_told_before(run: Run, tmp_path: Path) -> None:
         (["--content", "works"], b"are among the photographs"),
         (["--preset", "crayon"], b"paint"),
         (["--config", "none.toml"], b"Cannot read the settings"),
-        (["--set", "colour=1"], b"There is no setting"),
+        (["--set", "hue=1"], b"There is no setting"),
         (["--cards", "none.toml"], b"style cards"),
         (["--name", "ukiyo-e"], b"cannot be called"),
         (["--name", "me/grandma"], b"cannot be called"),

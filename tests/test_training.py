@@ -62,8 +62,8 @@ def test_every_term_takes_part(library: StyleLibrary) -> None:
     for _ in range(6):
         terms |= run.step()
     assert set(terms) == {
-        "content", "style", "tone", "edge", "tv", "identity", "warp", "adversarial", "cycle", "gradient",
-        "discriminator", "discriminator_gradient", "accuracy_real", "accuracy_fake",
+        "content", "style", "tone", "colour", "edge", "tv", "identity", "warp", "adversarial", "cycle",
+        "gradient", "discriminator", "discriminator_gradient", "accuracy_real", "accuracy_fake",
     }  # fmt: skip
 
 
