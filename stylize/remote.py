@@ -20,6 +20,9 @@ _FORM = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://(?P<rest>.*)", re.DOT
 _BUCKETS = {"s3", "s3a", "gs", "gcs", "abfs", "az"}
 """Schemes whose first part names a bucket."""
 
+_HUB_KINDS = {"datasets", "spaces", "models", "buckets"}
+"""First parts of hf:// URLs that say what kind of repository org/name is."""
+
 _WHOLE = _BUCKETS | {"hf", "memory"}
 """Schemes whose stores show an object when all of it has arrived, and not before: one put is atomic.
 Elsewhere a file may grow as it is written, so it is written beside and then moved."""
@@ -51,8 +54,11 @@ class Url(PurePosixPath):
 
     @property
     def bucket(self) -> "Url":
-        """What must be there before anything is written: a bucket, or hf://datasets/org/name."""
-        return Url(*self.parts[: 4 if self.scheme == "hf" else 2])
+        """What must be there before anything is written: s3://bucket, hf://datasets/org/name, or, for a
+        repository of models, hf://org/name."""
+        if self.scheme != "hf":
+            return Url(*self.parts[:2])
+        return Url(*self.parts[: 4 if self.parts[1] in _HUB_KINDS else 3])
 
 
 def url_of(text: str) -> Url | None:

@@ -99,6 +99,20 @@ def test_pictures_of_a_dataset_on_the_hub(run: Run, tmp_path: Path) -> None:
     assert (pixels(Image.open(io.BytesIO(files["painted/a.png"]))) == here).all()
 
 
+@pytest.mark.parametrize(
+    ("text", "bucket"),
+    [
+        ("s3://bucket/a/b.png", "s3://bucket"),
+        ("hf://datasets/me/mine/a/b.png", "hf://datasets/me/mine"),
+        ("hf://me/mine/a/b.png", "hf://me/mine"),
+    ],
+)
+def test_what_must_be_there_before_anything_is_written(text: str, bucket: str) -> None:
+    url = url_of(text)
+    assert url is not None
+    assert str(url.bucket) == bucket
+
+
 def test_a_clip_comes_and_goes_by_a_store(run: Run, store: Store, tmp_path: Path) -> None:
     av = pytest.importorskip("av", reason="av is not installed")
     pytest.importorskip("cv2", reason="opencv is not installed")
