@@ -27,6 +27,7 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
+from stylize.fuse_job import FusedStylizer
 from stylize.generator import mix_codes
 from stylize.images import read_picture, read_rgb, resize_picture
 from stylize.judging import perceptual_distance, ssim
@@ -136,7 +137,7 @@ def rivals(stylizer: Stylizer) -> dict[str, Fusing]:
         "A alone, painted": lambda sources, code: stylizer.paint(sources[0].rgb, code),
         "average, painted": lambda sources, code: stylizer.paint(average(sources), code),
         "pyramid, painted": lambda sources, code: stylizer.paint(fuse_pyramids(sources), code),
-        "**features**": stylizer.paint_fused,
+        "**features**": lambda sources, code: FusedStylizer(stylizer, sources).paint(sources[0].rgb, code),
         "average, not painted": lambda sources, _: average(sources),
         "pyramid, not painted": lambda sources, _: fuse_pyramids(sources),
     }

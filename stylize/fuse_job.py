@@ -23,6 +23,7 @@ from stylize.painting import Painter, PaintSettings, marked
 from stylize.picture import Picture
 from stylize.places import make_folder
 from stylize.pyramid import fuse_pyramids
+from stylize.sharpening import as_sharp_as
 from stylize.sources import Fit, Source, as_source, fitted, overall_shares
 from stylize.styles import ResolvedStyle, perceptual_network, resolve_blend
 from stylize.stylizer import Stylizer, encode_style
@@ -71,11 +72,16 @@ class FusedStylizer:
         self.sources = sources
 
     def paint(self, picture: Tensor, code: Tensor, strength: float = 1.0) -> Tensor:
-        """Paint in the style of a code (1, code_size); below strength 1 it moves to the pictures' own."""
+        """Paint in the style of a code (1, code_size); below strength 1 it moves to the pictures' own.
+
+        The result is as sharp as the softest of several pictures, or sharper.
+        """
         if strength != 1:
             own = _own_code(self.sources, self.stylizer.encode)
             code = mix_codes([own, code], [1 - strength, strength])
-        return self.stylizer.paint_fused(self.sources, code)
+        painted = self.stylizer.paint_fused(self.sources, code)
+        taking_part = [source.rgb for source in self.sources if source.weight > 0]
+        return as_sharp_as(painted, taking_part) if len(taking_part) > 1 else painted
 
 
 def carry_out(job: FuseJob, on_step: Callable[[], None]) -> str:

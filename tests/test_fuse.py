@@ -9,10 +9,11 @@ import torch
 from conftest import Run, scene
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms.functional import gaussian_blur
 
 from stylize.bundled import base_path
 from stylize.cli import main
-from stylize.fuse_job import is_bracket
+from stylize.fuse_job import FusedStylizer, is_bracket
 from stylize.fusing import fusion_weights, saliency_of, smoothed
 from stylize.generator import mix_codes
 from stylize.images import read_picture
@@ -20,6 +21,7 @@ from stylize.model import load_base
 from stylize.picture import Picture
 from stylize.pixels import rgb_tensor
 from stylize.pyramid import doubled, fuse_pyramids, halved, quality
+from stylize.sharpening import as_sharp_as, sharpness
 from stylize.sources import Source, as_source, fitted, overall_shares, shares_at
 from stylize.styles import perceptual_network, resolve_style
 from stylize.stylizer import Stylizer
@@ -144,6 +146,37 @@ def test_one_picture_alone_is_painted_as_by_apply() -> None:
     assert differ(paint.paint_fused([Source(one, 1), Source(other, 0)], code), paint.paint(one, code)) <= 1
     assert differ(paint.paint_fused([Source(one, 0), Source(other, 2)], code), paint.paint(other, code)) <= 1
     assert differ(paint.paint_fused([Source(one, 1)] * 3, code), paint.paint(one, code)) <= 1
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
+def test_a_soft_result_becomes_as_sharp_as_the_softest_picture(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sharp = to_pixels(to_float(picture(157, 101)), dtype)
+    soft = to_pixels(gaussian_blur(to_float(sharp), [3, 3], [0.35, 0.35]), dtype)
+    assert as_sharp_as(sharp, [sharp, soft]) is sharp
+    result = as_sharp_as(soft, [sharp, sharp])
+    assert result.dtype == dtype
+    assert sharpness(soft) < 0.97 * sharpness(sharp)
+    assert 0.99 < sharpness(result) / sharpness(sharp) < 1.05
+    monkeypatch.setattr("stylize.sharpening._BAND", 16)
+    assert differ(as_sharp_as(soft, [sharp, sharp]), result) <= 1
+    assert torch.equal(as_sharp_as(soft[:, :2, :1], [sharp]), soft[:, :2, :1])
+
+
+def test_fused_pictures_are_no_softer_than_their_softest() -> None:
+    blurred = [gaussian_blur(picture(157, 101, seed), [9, 9], [2.0, 2.0]) for seed in (0, 1)]
+    pair, code = [Source(rgb, 1) for rgb in blurred], resolve_style("photograph").code
+    plain, fused = (
+        stylizer().paint_fused(pair, code),
+        FusedStylizer(stylizer(), pair).paint(pair[0].rgb, code),
+    )
+    least = min(sharpness(rgb) for rgb in blurred)
+    assert sharpness(fused) >= min(least, 1.2 * sharpness(plain))
+    alone = [pair[0], Source(pair[1].rgb, 0)]
+    assert torch.equal(
+        FusedStylizer(stylizer(), alone).paint(pair[0].rgb, code), stylizer().paint_fused(alone, code)
+    )
 
 
 def test_tiles_of_features_show_no_seams() -> None:
