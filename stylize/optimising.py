@@ -184,33 +184,53 @@ def _descend(
     """
     by_adam = settings.optimiser == "adam"
     unit = 1.0 if by_adam else _FIRST_MOVE * start.picture.numel()
-    values = (start.picture.to(device) / unit).contiguous().requires_grad_(True)
-    adam = torch.optim.Adam([values], settings.rate)
+    looks = _Looks(objective, start.picture.to(device), unit)
+    adam = torch.optim.Adam([looks.values], settings.rate)
     lbfgs = torch.optim.LBFGS(
-        [values], max_iter=1, max_eval=_TRIALS, history_size=20, line_search_fn="strong_wolfe"
+        [looks.values], max_iter=1, max_eval=_TRIALS, history_size=20, line_search_fn="strong_wolfe"
     )
     optimiser = adam if by_adam else lbfgs
-    seen: list[dict[str, Tensor]] = []
-
-    def closure() -> float:
-        optimiser.zero_grad()
-        seen.append(objective(values * unit))
-        loss = torch.stack(list(seen[-1].values())).sum()
-        loss.backward()
-        return loss  # pyright: ignore[reportReturnType] - torch wants the tensor
-
     for step in range(steps):
-        seen.clear()
-        optimiser.step(closure)
+        looks.terms.clear()
+        optimiser.step(looks)  # pyright: ignore[reportArgumentType] - torch wants a tensor from it
         if by_adam:
             with torch.no_grad():
-                values.clamp_(0, 1)
+                looks.values.clamp_(0, 1)
         # The first is where the step began; the last may be a trial that the search did not take.
-        terms = {name: term.item() for name, term in seen[0].items()}
+        terms = {name: term.item() for name, term in looks.terms[0].items()}
         loss = sum(terms.values())
         if not math.isfinite(loss):
             raise StylizeError("The loss is not finite any more; try --dtype fp32 or smaller weights.")
-        yield Progress(start.scale, start.step + step + 1, values.detach() * unit, loss, terms)
+        yield Progress(start.scale, start.step + step + 1, looks.values.detach() * unit, loss, terms)
+
+
+class _Looks:
+    """The closure of an optimiser: the loss where `values`, times `unit`, are, and its gradient.
+
+    L-BFGS asks again at the start of a step what it was told at the end of the one before, which costs as
+    much as the step itself: the last answer is kept.
+    """
+
+    def __init__(self, objective: Objective, picture: Tensor, unit: float) -> None:
+        self.objective, self.unit = objective, unit
+        self.values = (picture / unit).contiguous().requires_grad_(True)
+        self.terms: list[dict[str, Tensor]] = []
+        """What was found since this was last cleared."""
+        self._last: tuple[Tensor, Tensor, dict[str, Tensor]] | None = None
+
+    def __call__(self) -> Tensor:
+        if self._last is None or not torch.equal(self._last[0], self.values):
+            self._last = self._look()
+        _, self.values.grad, terms = self._last
+        self.terms.append(terms)
+        return torch.stack(list(terms.values())).sum()
+
+    def _look(self) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Where it looked, and the gradient and the terms there."""
+        with torch.enable_grad():
+            terms = self.objective(self.values * self.unit)
+            (gradient,) = torch.autograd.grad(torch.stack(list(terms.values())).sum(), self.values)
+        return self.values.detach().clone(), gradient, {name: term.detach() for name, term in terms.items()}
 
 
 def _at(picture: Tensor, size: tuple[int, int]) -> Tensor:

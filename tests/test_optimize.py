@@ -46,14 +46,18 @@ def test_the_loss_falls(network: LossNetwork, optimiser: str) -> None:
     assert set(seen[-1].terms) == {"content", "style", "tv", "range"}
 
 
-def test_l_bfgs_never_climbs_and_does_not_stand_still(network: LossNetwork) -> None:
+def test_l_bfgs_never_climbs_does_not_stand_still_and_looks_once(network: LossNetwork) -> None:
     photo, work = (read_rgb(EXAMPLES / name, 96) for name in ("temple.jpg", "raccoon.jpg"))
     seen: list[float] = []
+    looks: list[None] = []
+    hook = network.register_forward_pre_hook(lambda *_: looks.append(None))
     settings, cpu = OptimiseSettings(steps=60, scales=1), torch.device("cpu")
     works = [(work, 1.0)]
     optimise(photo, photo, works, settings, network, cpu, torch.float32, None, lambda p: seen.append(p.loss))
     assert all(after <= before * 1.0001 for before, after in pairwise(seen))
+    hook.remove()
     assert seen[-1] < 0.85 * seen[20]
+    assert len(looks) < 1.6 * 60
 
 
 def test_little_is_lost_when_the_result_is_cut_off_at_black_and_white(network: LossNetwork) -> None:
