@@ -131,6 +131,8 @@ class TrainConfig(GameConfig):
     """Share of the steps after which the warp loss joins in: a last phase, when strokes have formed."""
     rank: int = 4
     """Of the adapters of a quick style; 0 leaves them out."""
+    content_budget: float = 0.0
+    """The content loss may become so many times what it was at first, and its weight follows; 0 is none."""
     weights: LossWeights = LossWeights()
 
 
@@ -202,6 +204,7 @@ QUICK = TrainConfig(
     generator_rate=1e-2,
     ema=0.98,
     style_ramp=0.0,
+    content_budget=1.13,
     weights=LossWeights(
         adversarial=0.0,
         content=5.5,

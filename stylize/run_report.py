@@ -19,7 +19,7 @@ from stylize.sheets import labelled
 _MOST_SAMPLES = 24
 _WIDTH = 1100
 _CURVES = (
-    ("Losses", ("content", "style", "tone", "edge", "tv", "cycle", "identity", "warp", "nce")),
+    ("Losses", ("content", "style", "tone", "colour", "edge", "tv", "cycle", "identity", "warp", "nce")),
     ("The game", ("adversarial", "discriminator", "accuracy_real", "accuracy_fake")),
     ("Gradients (norms, on a logarithmic scale)", ("gradient", "discriminator_gradient")),
 )

@@ -5,9 +5,10 @@ import copy
 import torch
 from torch import Tensor
 
-from stylize import losses
+from stylize import losses, parallel
 from stylize.augment import diff_augment
 from stylize.batches import Ahead, Batch, draw_batch
+from stylize.budget import Budget
 from stylize.config import DiscriminatorConfig, TrainConfig
 from stylize.dataset import PictureSet
 from stylize.discriminator import Discriminator
@@ -26,6 +27,9 @@ CONTENT_LAYERS = {"relu3_1": 0.5, "relu3_4": 1.0, "relu4_1": 1.0}
 
 _ENOUGH_FOR_SPREAD = 24
 """Pictures over which statistics are said to spread."""
+
+_ENOUGH_FOR_BUDGET = 12
+"""Batches over which the content loss is measured at the start."""
 
 _EVERY_SECOND, _EVERY_FOURTH, _EVERY_EIGHTH = (slice(None, None, step) for step in (2, 4, 8))
 """Samples of a batch that motion, the way back and the identity are judged on; enough, and they are dear."""
@@ -69,6 +73,8 @@ class Trainer(Game):
             "discriminator": self.player(self.discriminator, config.discriminator_rate),
         }
         self.averages = {"ema": (self.ema, self.painter)}
+        self.budget = Budget(config.content_budget)
+        self.kept = {"budget": self.budget}
         self.spreads = varied_spreads(self._varied_statistics(), device)
         self._ahead = Ahead(self._draw)
 
@@ -84,6 +90,30 @@ class Trainer(Game):
         return StyleStatistics.concatenate([self.library.statistics, *seen])
 
     # -- one step ---------------------------------------------------------------------------------
+
+    def step(self) -> Terms:
+        """One step of the run; then the content's weight follows its budget, if there is one."""
+        if not self.config.content_budget:
+            return super().step()
+        if self.budget.start is None:
+            self.budget.start = self._content_so_far()
+        terms = super().step()
+        self.budget.watch(terms["content"])
+        return terms | {"content_factor": self.budget.factor}
+
+    def _content_so_far(self) -> float:
+        """The content loss of the painter as it is, over the first batches of the run."""
+        found = []
+        for step in range(_ENOUGH_FOR_BUDGET):
+            batch = self._draw(step, 0).to(self.device)
+            with torch.no_grad(), self.autocast():
+                painted = batch.window(self.painter(batch.inputs, batch.vectors)[0])
+                features, content = (
+                    self.loss_network(_without_colour(x, batch.grey))
+                    for x in (painted, batch.window(batch.photos))
+                )
+                found.append(content_term(features, content).item())
+        return parallel.average({"content": sum(found) / len(found)}, self.device)["content"]
 
     def _draw(self, step: int, part: int) -> Batch:
         return draw_batch(self.config, self.photos, self.library, step, self.samples(part))
@@ -132,7 +162,7 @@ class Trainer(Game):
             colour = losses.colour_target(photos, *batch.targets.palette)
         ramp = min(1.0, (self.steps_done + 1) / max(1.0, config.style_ramp * config.steps))
         terms = {
-            "content": (weights.content, content_term(features, content)),
+            "content": (weights.content * self.budget.factor, content_term(features, content)),
             "style": (weights.style * ramp, style_term(features, batch.targets, self.spreads)),
             "tone": (weights.tone, losses.tone_loss(painted, tone)),
             "colour": (weights.colour, losses.colour_loss(painted, colour)),

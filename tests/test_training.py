@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import Run, scene
+from torch import Tensor
 
 from stylize import bundled
 from stylize.augment import compressed
+from stylize.batches import Batch
+from stylize.budget import Budget
 from stylize.config import QUICK, GeneratorConfig, LossWeights, TrainConfig
 from stylize.dataset import PictureSet
 from stylize.errors import StylizeError
@@ -85,20 +88,51 @@ def test_training_lowers_the_style_loss(library: StyleLibrary) -> None:
 
 
 def test_resuming_is_exact(library: StyleLibrary, tmp_path: Path) -> None:
-    whole = trainer(library)
+    config = replace(CONFIG, content_budget=0.9)
+    whole = trainer(library, config)
     for _ in range(8):
         whole.step()
-    first = trainer(library)
+    first = trainer(library, config)
     for _ in range(5):
         first.step()
     first.save(tmp_path / "c.safetensors")
-    second = trainer(library)
+    second = trainer(library, config)
     second.load(tmp_path / "c.safetensors")
     for _ in range(3):
         second.step()
     for part in ("painter", "ema", "discriminator"):
         for name, tensor in getattr(whole, part).state_dict().items():
             assert torch.equal(tensor, getattr(second, part).state_dict()[name]), f"{part}.{name}"
+
+
+def test_a_budget_takes_the_place_of_a_weight(library: StyleLibrary) -> None:
+    budget = Budget(1.1)
+    budget.watch(5.0)
+    assert budget.factor == 1.0, "nothing to compare with yet"
+    budget.start = 2.0
+    for loss, grows in ((2.3, True), (2.1, False), (math.nan, None)):
+        before = budget.factor
+        budget.watch(loss)
+        assert (budget.factor > before, budget.factor < before) == (grows is True, grows is False)
+    for _ in range(1000):
+        budget.watch(9.0)
+    assert budget.factor == 4.0
+
+
+def test_the_weight_of_the_content_follows_its_budget(library: StyleLibrary) -> None:
+    run, same = trainer(library, replace(CONFIG, content_budget=0.5)), Budget(0.5)
+    assert run.step()["content_factor"] > 1
+    assert 0.8 < run.step()["content"] / (run.budget.start or 0) < 1.25
+    same.factor, same.start = run.budget.factor, run.budget.start
+    terms = run.step()
+    same.watch(terms["content"])
+    assert terms["content_factor"] == same.factor == run.budget.factor
+    assert run._generator_terms(*shown(run))["content"][0] == CONFIG.weights.content * same.factor
+
+
+def shown(run: Trainer) -> tuple[Batch, Tensor, Tensor]:
+    batch = run._draw(0, 0)
+    return batch, *run.painter(batch.inputs, batch.vectors)
 
 
 def test_a_checkpoint_of_other_networks_is_refused(library: StyleLibrary, tmp_path: Path) -> None:
