@@ -1,6 +1,7 @@
-"""Statistics of feature maps: what the literature calls style. All in fp32, whatever comes in.
+"""Statistics of feature maps: what the literature calls style. All in fp32, whatever comes in, but for Gram
+matrices under bf16.
 
-Half-precision sums over a picture overflow; that is the classic black output.
+Sums over a picture overflow in fp16; that is the classic black output.
 """
 
 import torch
@@ -39,9 +40,17 @@ def gram_matrix(features: Tensor) -> Tensor:
     The style description of Gatys et al., 2016 (arXiv:1508.06576), divided by the number of
     positions so that pictures of different sizes compare.
     """
-    n, channels, height, width = features.shape
-    flat = features.float().reshape(n, channels, height * width)
-    return flat @ flat.transpose(1, 2) / (height * width)
+    rows = features.flatten(2)
+    device = rows.device.type
+    with torch.autocast(device, enabled=False):
+        rows = rows.to(_dtype_of_sums(device))
+        return (rows @ rows.transpose(1, 2)).float() / rows.shape[2]
+
+
+def _dtype_of_sums(device: str) -> torch.dtype:
+    """bf16 where autocast asks for it, since it reaches as far as fp32; never fp16, whose sums overflow."""
+    wanted = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+    return torch.bfloat16 if wanted == torch.bfloat16 else torch.float32
 
 
 def instance_normalise(features: Tensor) -> Tensor:

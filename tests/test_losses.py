@@ -78,6 +78,18 @@ def test_statistics_survive_half_precision() -> None:
     assert torch.isfinite(instance_normalise(features)).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_gram_matrices_survive_autocast(dtype: torch.dtype) -> None:
+    # autocast would sum fp32 features in fp16 as well
+    features = torch.full((1, 2, 256, 256), 100.0, requires_grad=True)
+    with torch.autocast("cpu", dtype):
+        gram = gram_matrix(features)
+    assert gram.dtype == torch.float32
+    assert torch.allclose(gram, torch.full((1, 2, 2), 1e4), rtol=5e-3)
+    (gradient,) = torch.autograd.grad(gram.sum(), features)
+    assert torch.allclose(gradient, torch.full_like(features, 4 * 100 / 256**2), rtol=1e-2)
+
+
 def test_total_variation_by_hand() -> None:
     picture = torch.zeros(1, 3, 2, 2)
     picture[..., 0, 0] = 1
