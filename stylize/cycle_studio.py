@@ -13,7 +13,7 @@ from stylize.cards import StyleCard, read_cards
 from stylize.config import CycleConfig, GeneratorConfig
 from stylize.cycle import CycleTrainer
 from stylize.dataset import PictureSet
-from stylize.devices import choose_device, choose_dtype
+from stylize.devices import choose_device, choose_dtype, training_dtype
 from stylize.encoder import REFERENCE_SIDE
 from stylize.errors import UsageError
 from stylize.generator import Generator
@@ -68,7 +68,7 @@ class CycleStudio(Workshop):
             library = StyleLibrary({n: _some(p) for n, p in self.piles.items()}, compact, losses_from, cache)
         self.base = load_base(bundled.base_path())
         translator = self._translator(library)
-        dtype = choose_dtype(plan.dtype, device)
+        dtype = training_dtype(plan.dtype, device)
         eyes = Eyes(compact, self.base.encoder)
         self.trainer = CycleTrainer(
             plan.config, translator, piles, library, compact, losses_from, eyes, unseen, device, dtype

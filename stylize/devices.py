@@ -47,6 +47,14 @@ def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
     return torch.float32
 
 
+def training_dtype(wanted: str, device: torch.device) -> torch.dtype:
+    """As `choose_dtype`, but `auto` is bf16 on CUDA where that multiplies in it: training has sums and
+    gradients that fp16 cannot hold."""
+    if wanted == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    return choose_dtype(wanted, device)
+
+
 def free_memory(device: torch.device) -> int:
     """Bytes that could be taken now, on the device or in RAM."""
     if device.type == "cuda":

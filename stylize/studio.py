@@ -12,7 +12,7 @@ from stylize import bundled, hub, parallel
 from stylize.cards import StyleCard, read_cards
 from stylize.config import GeneratorConfig, TrainConfig
 from stylize.dataset import PictureSet
-from stylize.devices import choose_device, choose_dtype
+from stylize.devices import choose_device, training_dtype
 from stylize.encoder import REFERENCE_SIDE
 from stylize.errors import UsageError
 from stylize.exporting import export, export_style
@@ -74,7 +74,7 @@ class Studio(Workshop):
             library = StyleLibrary(groups, compact, losses_from, cache=cache, together=plan.quick)
         self.start = None if plan.from_scratch else load_base(bundled.base_path())
         painter = _painter(plan, self.start, library)
-        dtype = choose_dtype(plan.dtype, device)
+        dtype = training_dtype(plan.dtype, device)
         self.trainer = Trainer(
             plan.config, painter, self.photos, library, compact, losses_from, device, dtype, unseen
         )

@@ -12,7 +12,7 @@ from stylize import bundled, parallel
 from stylize.canvas import Canvas
 from stylize.cards import StyleCard, read_cards
 from stylize.config import CanvasConfig, TextureConfig
-from stylize.devices import choose_device, choose_dtype
+from stylize.devices import choose_device, training_dtype
 from stylize.library import StyleLibrary
 from stylize.model import Base, Style, load_base, load_canvas, load_perceptual, save_canvas, save_style
 from stylize.perceptual import LossNetwork
@@ -62,7 +62,7 @@ class TextureStudio(Workshop):
         with torch.no_grad():
             code = self.base.encoder(library.mean_vector(range(len(library.vectors)))) if alone else None
         painter = TexturePainter(canvas.requires_grad_(True), code)
-        dtype = choose_dtype(plan.dtype, device)
+        dtype = training_dtype(plan.dtype, device)
         self.trainer = TextureTrainer(plan.config, painter, self.base, library, losses_from, device, dtype)
 
     @property

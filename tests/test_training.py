@@ -16,6 +16,7 @@ from stylize.batches import Batch
 from stylize.budget import Budget
 from stylize.config import QUICK, GeneratorConfig, LossWeights, TrainConfig
 from stylize.dataset import PictureSet
+from stylize.devices import training_dtype
 from stylize.errors import StylizeError
 from stylize.fitting import Run as TrainingRun
 from stylize.fitting import RunFolder
@@ -181,6 +182,38 @@ def test_a_step_that_is_not_finite_is_left_out(library: StyleLibrary) -> None:
     player.add(torch.stack([p.sum() for p in run.painter.parameters()]).sum() * torch.nan)
     assert not math.isfinite(player.end())
     assert all(torch.equal(before[k], v) for k, v in run.painter.named_parameters())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "capable", "found"),
+    [("auto", True, torch.bfloat16), ("auto", False, torch.float16), ("fp16", True, torch.float16)],
+)
+def test_training_takes_bf16_where_a_gpu_has_it(
+    wanted: str, capable: bool, found: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation: capable)
+    assert training_dtype(wanted, torch.device("cuda")) == found
+    assert training_dtype("fp32", torch.device("cpu")) == torch.float32
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_training_moves_weights_on_a_gpu(library: StyleLibrary, dtype: torch.dtype) -> None:
+    compact = load_perceptual(bundled.perceptual_path())
+    networks = (compact, LossNetwork(compact))
+    works = StyleLibrary({"b": library.groups["b"], PHOTOGRAPH: library.groups[PHOTOGRAPH]}, *networks)
+    config = TrainConfig(steps=12, batch=2, adversarial_start=0.0, cycle_every=1, warp_start=0.0)
+    painter = Painter.from_scratch(TINY, works.vectors)
+    run = Trainer(
+        config, painter, library.groups[PHOTOGRAPH], works, *networks, torch.device("cuda"), dtype=dtype
+    )
+    before = [parameter.detach().clone() for parameter in run.players["painter"].parameters]
+    terms = [run.step() for _ in range(12)]
+    assert all(math.isfinite(term) for name, term in terms[-1].items() if "gradient" not in name)
+    assert math.isfinite(terms[-1]["gradient"]), "in fp16 the scale of the loss has to fall first"
+    moved = zip(before, run.players["painter"].parameters, strict=True)
+    assert sum(not torch.equal(old, new) for old, new in moved) > len(before) / 2
 
 
 def test_a_run_explains_itself(library: StyleLibrary, tmp_path: Path) -> None:

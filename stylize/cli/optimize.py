@@ -25,7 +25,14 @@ def optimize(
         typer.Option(help="Begin with what apply would paint, with the photograph, or with noise."),
     ] = "fast",
     steps: Annotated[int, typer.Option(min=1, max=100_000, help="Steps in all, over all scales.")] = 150,
-    scales: Annotated[int, typer.Option(min=1, max=6, help="From coarse to fine in so many scales.")] = 3,
+    scales: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=6,
+            help="From coarse to fine in so many scales. Default: 3; 1 from fast, whose large forms stand.",
+        ),
+    ] = None,
     size: Annotated[
         int | None,
         typer.Option(min=64, max=8192, help="Longer side of the result. Default: 1024, or as the photo."),
@@ -68,7 +75,8 @@ def optimize(
     from stylize import optimise_job  # torch comes with it
     from stylize.optimising import OptimiseSettings
 
-    settings = OptimiseSettings(steps, content, style, tv, optimizer, scales=scales)
+    usual = 1 if init == "fast" else OptimiseSettings.scales
+    settings = OptimiseSettings(steps, content, style, tv, optimizer, scales=scales or usual)
     job = optimise_job.OptimiseJob(
         photo, [(Path(name), weight) for name, weight in works], output, unfinished, init, size, keep_colour,
         perceptual, preview, device, dtype, settings,
