@@ -30,6 +30,10 @@ WAYS = (THERE, BACK)
 _PATCHES = 64
 _GOOD_CYCLE = 0.08
 
+_LEAST_DISTANCE = 0.1
+"""Kernel distance below which two piles are as good as alike: of few pictures it may come out below nothing,
+and must not be divided by."""
+
 Batch = tuple[list[Tensor], list[torch.Generator]]
 """Crops of each pile (N, 3, S, S), and a source of chance for each sample."""
 
@@ -234,7 +238,7 @@ class CycleTrainer(Game):
                 "cycle": found.cycle_l1, "identity": found.identity_l1, "change": found.change,
                 "distance": found.distance.value, "before": found.before.value,
             }  # fmt: skip
-            score -= found.distance.value / max(found.before.value, 1e-6) / 2
+            score -= found.distance.value / max(found.before.value, _LEAST_DISTANCE) / 2
             score -= 5 * max(0.0, found.cycle_l1 - _GOOD_CYCLE)
             there = [translate(picture, way) for picture in piles[way]]
             signs = vital_signs(piles[way], {"there": there})
