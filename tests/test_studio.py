@@ -18,6 +18,7 @@ from conftest import Run, scene
 from safetensors.torch import load_file
 
 from stylize import parallel
+from stylize.cli.train import _config
 from stylize.config import QUICK, TrainConfig
 from stylize.errors import StylizeError, UsageError
 from stylize.health import MOST_SKIPPED, Health
@@ -103,6 +104,22 @@ def test_a_run_that_only_skips_is_ended() -> None:
         health.watch(step, {"gradient": float("nan")})
     with pytest.raises(StylizeError, match="--rate"):
         health.watch(MOST_SKIPPED, {"gradient": float("inf")})
+
+
+@pytest.mark.parametrize(
+    ("options", "texts", "budget"),
+    [
+        ({}, [], QUICK.content_budget),
+        ({"content": 8.0}, [], 0.0),
+        ({}, ["content=8"], 0.0),
+        ({}, ["content=8", "content_budget=1.3"], 1.3),
+        ({"style": 8.0}, [], QUICK.content_budget),
+    ],
+)
+def test_a_content_weight_of_ones_own_follows_no_budget(
+    options: dict[str, float], texts: list[str], budget: float
+) -> None:
+    assert _config(True, False, None, None, options, texts).content_budget == budget
 
 
 # -- runs ---------------------------------------------------------------------------------------------

@@ -258,7 +258,12 @@ def _config(
     config = QUICK if quick else replace(_FULL, style_ramp=_FULL.style_ramp if from_scratch else 0.0)
     if preset:
         config = settings.preset(preset, config)
-    return settings.laid_over(config, "train", file, options, texts)
+    usual = config
+    config = settings.laid_over(config, "train", file, options, texts)
+    # Only our weight follows the budget: whoever gives one means it.
+    if config.weights.content != usual.weights.content and config.content_budget == usual.content_budget:
+        config = replace(config, content_budget=0.0)
+    return config
 
 
 def _is_small(works: list[Path]) -> bool:
