@@ -12,6 +12,7 @@ from stylize.generator import (
     Generator,
     UpConv,
     conv_by_phases,
+    even_phases,
     phase_kernels,
 )
 
@@ -64,6 +65,8 @@ class FoldedGenerator(nn.Module):
         self.up_half = FoldedUpConv(network.up_half, *_one(head[0]), to_the_edge=False)
         weight, bias = _folded(network.head, *_one(head[1]))
         network.head.weight, network.head.bias = nn.Parameter(weight), nn.Parameter(bias)
+        weight, bias = even_phases(*_folded(network.to_rgb, None, None))
+        network.to_rgb.weight, network.to_rgb.bias = nn.Parameter(weight), nn.Parameter(bias)
         network.up_quarter = FoldedUpConv(network.up_quarter)  # pyright: ignore[reportAttributeAccessIssue]
         self.network = network
         self.requires_grad_(False)

@@ -127,6 +127,31 @@ class UpConv(nn.Conv2d):
         return conv_by_phases(input, phase_kernels(self.weight).to(input.dtype), self.bias.to(input.dtype))
 
 
+def even_phases(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Kernels (4 C, C', k, k) and biases (4 C,) ahead of a pixel shuffle, without their checkerboard.
+
+    Flat features give flat pictures when the kernels of a colour's four sub-pixels have equal sums (Sugawara
+    et al., 2018, arXiv:1806.02658). What they differ by is taken from all of a kernel's numbers alike: edges,
+    which live on differences within a kernel, stay as sharp as they are.
+    """
+    kernels, levels = weight.unflatten(0, (-1, 4)), bias.unflatten(0, (-1, 4))
+    means = kernels.mean(dim=(3, 4), keepdim=True)
+    even = kernels + (means.mean(dim=1, keepdim=True) - means)
+    return even.flatten(0, 1), levels.mean(dim=1, keepdim=True).expand_as(levels).flatten()
+
+
+class ToPixels(EdgeConv):
+    """The last convolution: what a pixel shuffle makes the picture of, with even phases."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__(inputs, 12)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, 12, H, W)."""
+        assert self.bias is not None
+        return conv_to_the_edge(input, *even_phases(self.weight, self.bias))
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions, each followed by conditional instance norm, added to the input.
 
@@ -214,7 +239,7 @@ class Generator(nn.Module):
         self.quarter_blocks = nn.ModuleList(ResidualBlock(quarter) for _ in range(config.quarter_blocks))
         self.up_half = UpConv(quarter, half)
         self.head = EdgeConv(half, half)
-        self.to_rgb = EdgeConv(half, 12)
+        self.to_rgb = ToPixels(half)
         self.shuffle = nn.PixelShuffle(2)
         self.modulated = (
             *[eighth] * (2 * config.eighth_blocks),
@@ -232,7 +257,7 @@ class Generator(nn.Module):
         nn.init.normal_(self.expansion.weight, std=0.05)
         nn.init.zeros_(self.expansion.bias)
         # ICNR (Aitken et al., 2017, arXiv:1707.02937): the four sub-pixels of a colour start equal,
-        # so that the pixel shuffle starts without a checkerboard.
+        # so that no pixel of a cell is favoured at the start.
         with torch.no_grad():
             kernel = self.to_rgb.weight[::4] * 0.5
             self.to_rgb.weight.copy_(kernel.repeat_interleave(4, dim=0))

@@ -18,7 +18,7 @@ _BAND = 512
 _MOST = 2.0
 """The largest factor of sharpening: more draws rims."""
 
-_MARGIN = 1.01
+_MARGIN = 1.03
 """Sharpness grows a little more slowly than the factor at first."""
 
 

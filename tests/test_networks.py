@@ -1,5 +1,7 @@
 """Shapes and promises of the networks, on tiny random ones."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -7,9 +9,21 @@ from stylize.config import DiscriminatorConfig, GeneratorConfig, from_json, to_j
 from stylize.discriminator import Discriminator
 from stylize.encoder import ENCODER_LAYERS, StyleEncoder, moments_size, moments_vector
 from stylize.errors import WeightsError
-from stylize.generator import EdgeConv, Generator, UpConv, conditional_instance_norm
+from stylize.generator import (
+    EdgeConv,
+    Generator,
+    ToPixels,
+    UpConv,
+    conditional_instance_norm,
+    conv_to_the_edge,
+    even_phases,
+)
+from stylize.images import read_rgb
 from stylize.perceptual import VGG19, CompactVGG, fit_to_network
+from stylize.styles import perceptual_network, resolve_style
+from stylize.stylizer import Stylizer
 
+EXAMPLES = Path(__file__).parent.parent / "examples"
 TINY = GeneratorConfig(4, 8, 16, eighth_blocks=2, quarter_blocks=1, code_size=8, attention_width=4)
 
 
@@ -156,6 +170,34 @@ def test_a_picture_that_never_changes_downwards_has_no_border(generator: Generat
     with torch.no_grad():
         painted = generator(columns, generator.expand(torch.randn(1, 8)))
     assert torch.allclose(painted[..., 0, :], painted[..., 32, :], atol=1e-4)
+
+
+def test_flat_features_give_flat_pictures_whatever_the_weights_are() -> None:
+    torch.manual_seed(1)
+    last = ToPixels(8)
+    torch.nn.init.normal_(last.weight)
+    assert last.bias is not None
+    torch.nn.init.normal_(last.bias)
+    flat = torch.randn(1, 8, 1, 1).expand(1, 8, 6, 5)
+    picture = torch.nn.functional.pixel_shuffle(last(flat), 2)
+    torch.testing.assert_close(picture, picture[..., :1, :1].expand_as(picture), atol=1e-4, rtol=1e-4)
+    again = even_phases(*even_phases(last.weight, last.bias))
+    torch.testing.assert_close(again, even_phases(last.weight, last.bias))
+    edge = (torch.arange(12) > 5).float().view(1, 1, 1, 12).expand(1, 8, 6, 12)
+    before = conv_to_the_edge(edge, last.weight, last.bias)
+    assert (last(edge)[..., 5] - last(edge)[..., 6]).abs().mean() > 0.1 * before.std(), (
+        "edges are still there"
+    )
+
+
+def test_bundled_styles_leave_no_grid_of_two_pixels() -> None:
+    style = resolve_style("ukiyo-e")
+    photo = read_rgb(EXAMPLES / "temple.jpg", 256)
+    painted = Stylizer(style.base, perceptual_network, torch.device("cpu"), torch.float32).paint(
+        photo, style.code
+    )
+    phases = torch.nn.functional.pixel_unshuffle(painted[:, :256, :256].float().mean(0)[None, None], 2)
+    assert phases.mean(dim=(2, 3)).std() < 0.3
 
 
 def test_enlarging_by_phases_is_repeating_and_convolving() -> None:
