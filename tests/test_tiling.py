@@ -32,6 +32,7 @@ def base() -> Base:
     for conv in generator.modules():
         if isinstance(conv, nn.Conv2d) and conv.bias is not None:
             nn.init.normal_(conv.bias, std=0.1)
+    nn.init.normal_(generator.to_rgb.weight, std=0.6)  # as it starts, it paints in pale greys
     return Base(generator, StyleEncoder(moments_size(), TINY.code_size), "")
 
 
@@ -72,8 +73,8 @@ def test_folding_changes_nothing(base: Base) -> None:
     expected = frame.place(photo).of(to_uint8(plain[0])).float()
     ours = tiling.paint(folded(base), [photo], frame, 0)[0].rgb.float()
     # Only at the frame's very edge do the two differ: mirrored pixels there, repeated ones here.
-    assert (ours - expected).abs().mean() < 0.25
-    assert (ours - expected).abs().quantile(0.999) <= 3
+    assert (ours - expected).abs().mean() < 0.08 * expected.std()
+    assert (ours - expected).abs()[:, :24].max() <= 2
 
 
 def test_a_batch_equals_its_pictures_one_by_one(base: Base) -> None:
