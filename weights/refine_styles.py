@@ -35,6 +35,7 @@ CONFIG = replace(
     QUICK,
     steps=60,
     generator_rate=6e-3,
+    content_budget=0.0,
     warp_start=0.0,
     weights=replace(
         QUICK.weights, content=3.0, style=6.0, tv=8.0, tone=6.0, colour=10.0, edge=3.0, warp=12.0
