@@ -47,7 +47,7 @@ RECIPES = {
     "ukiyo-e": Recipe("ukiyo-e"),
     "van-gogh": Recipe("van-gogh"),
     "impressionist": Recipe("impressionist"),
-    "engraving": Recipe("engraving-dore"),
+    "engraving": Recipe("engraving-dore", push=0.1),
     "byzantine-mosaic": Recipe("byzantine-mosaic", push=0.5),
     "byzantine-icon": Recipe("byzantine-icon", detail=0.6, push=0.2),
     "chinese-silk-landscape": Recipe("chinese-silk-landscape", detail=0.4),
