@@ -40,15 +40,15 @@ def gram_matrix(features: Tensor) -> Tensor:
     The style description of Gatys et al., 2016 (arXiv:1508.06576), divided by the number of
     positions so that pictures of different sizes compare.
     """
-    rows = features.flatten(2)
-    device = rows.device.type
+    device = features.device.type
+    rows = features.flatten(2).to(_dtype_of_sums(device))
     with torch.autocast(device, enabled=False):
-        rows = rows.to(_dtype_of_sums(device))
-        return (rows @ rows.transpose(1, 2)).float() / rows.shape[2]
+        return rows @ rows.transpose(1, 2) / rows.shape[2]
 
 
 def _dtype_of_sums(device: str) -> torch.dtype:
-    """bf16 where autocast asks for it, since it reaches as far as fp32; never fp16, whose sums overflow."""
+    """bf16 where autocast asks for it, since it reaches as far as fp32, and those of many works are kept;
+    never fp16, whose sums overflow."""
     wanted = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
     return torch.bfloat16 if wanted == torch.bfloat16 else torch.float32
 
