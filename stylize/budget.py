@@ -33,10 +33,9 @@ class Budget:
 
     def tensors(self) -> dict[str, Tensor]:
         """The state."""
-        start = math.nan if self.start is None else self.start
-        return {"state": torch.tensor([self.factor, start], dtype=torch.float64)}
+        return {"state": torch.tensor([self.factor, self.start or 0.0], dtype=torch.float64)}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Take the state on."""
         self.factor, start = tensors["state"].tolist()
-        self.start = None if math.isnan(start) else start
+        self.start = start or None
