@@ -123,7 +123,7 @@ def _painted(pictures: Sequence[Tensor], name: str) -> Iterator[Tensor]:
     style, device = resolve_style(name), choose_device("auto")
     stylizer = Stylizer(style.base, perceptual_network, device, choose_dtype("auto", device))
     for picture in pictures:
-        yield stylizer.paint(picture, style.code)
+        yield stylizer.paint(picture, style.code, style.stroke)
 
 
 def _row(judge: Judge, style: str, photos: Sequence[Tensor], results: Sequence[Tensor]) -> Row:
