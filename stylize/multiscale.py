@@ -26,7 +26,7 @@ _NOISE = ((1, 0.5), (4, 1.0), (12, 1.0))
 def paint_coarse_to_fine(
     photos: Sequence[Tensor], sizes: Sequence[Sequence[Size]], stroke: Stroke, paint: PaintPass
 ) -> list[Painted]:
-    """Paint photographs in passes of growing size; `sizes` has as many for each of them.
+    """Paint photographs in passes of growing size; `sizes` has as many for each. Results have their size.
 
     Each pass pulls colours to the style's mean once more, so the low frequencies of the pass before are kept,
     as in a Laplacian pyramid.
@@ -43,7 +43,11 @@ def paint_coarse_to_fine(
             Painted(with_low_frequencies(now.rgb, was.rgb), now.finite and was.finite)
             for now, was in zip(paint(enlarged, number), before, strict=True)
         ]
-    return painted
+    return [Painted(resized(p.rgb, _size(photo)), p.finite) for p, photo in zip(painted, photos, strict=True)]
+
+
+def _size(picture: Tensor) -> Size:
+    return picture.shape[1], picture.shape[2]
 
 
 def resized(picture: Tensor, size: Size) -> Tensor:

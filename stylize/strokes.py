@@ -25,6 +25,13 @@ _PIXELS = 4.0
 _SAME = 1.25
 """Sizes that differ by less than this factor are not painted one after the other."""
 
+_ALMOST = 1.02
+"""The same for the first pass, whose strokes must keep their width."""
+
+SCREEN_SIDE = 900
+"""Shorter side in pixels of a pass that every picture gets, as long as the first is smaller: what is seen on a
+screen is decided up to there, so results of all sizes look alike. Smaller ones are reduced from it."""
+
 _STEP = 4.0
 """The largest factor by which a painting is enlarged between two passes: beyond it, edges stay soft."""
 
@@ -57,14 +64,21 @@ class Stroke:
         return None if self.width is None else round(100 * _PIXELS / self.width)
 
     def sizes(self, height: int, width: int) -> list[Size]:
-        """The sizes of the passes over a picture, from coarse to fine; the last is its own."""
-        own = (height, width)
-        if self.first_side is None or min(own) < _SAME * self.first_side:
-            return [own]
-        ratio = min(own) / self.first_side
-        count = math.ceil(math.log(ratio) / math.log(_STEP) - 1e-9)
-        scales = [ratio ** (step / count - 1) for step in range(count)]
-        return [*((max(1, round(height * s)), max(1, round(width * s))) for s in scales), own]
+        """The sizes of the passes over a picture, from coarse to fine.
+
+        The last is its own, or that of `SCREEN_SIDE`, from which the result is reduced.
+        """
+        first, shorter = self.first_side, min(height, width)
+        if first is None or shorter <= _ALMOST * first:
+            return [(height, width)]
+        sides = [first]
+        if first * _SAME <= SCREEN_SIDE:
+            sides.append(SCREEN_SIDE)
+        if shorter >= _SAME * sides[-1]:
+            sides += _between(sides[-1], shorter)
+        elif shorter > sides[-1]:
+            sides[-1] = shorter
+        return [(height, width) if side == shorter else _scaled(height, width, side) for side in sides]
 
     def at(self, strength: float) -> "Stroke":
         """The stroke for a strength between 0 and 1: the weaker the style, the finer, and the less noise."""
@@ -73,6 +87,18 @@ class Stroke:
         side = self.first_side**strength * max(_WITHOUT_STROKES, self.first_side) ** (1 - strength)
         detail = 1 - (1 - self.detail) * strength
         return replace(self, width=100 * _PIXELS / side, noise=self.noise * strength, detail=detail)
+
+
+def _between(start: int, end: int) -> list[int]:
+    """Sides from one to another, without the first, that grow evenly by at most `_STEP`."""
+    ratio = end / start
+    count = math.ceil(math.log(ratio) / math.log(_STEP) - 1e-9)
+    return [round(start * ratio ** (step / count)) for step in range(1, count)] + [end]
+
+
+def _scaled(height: int, width: int, shorter: int) -> Size:
+    scale = shorter / min(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def parse_stroke(text: str) -> float:
