@@ -64,8 +64,9 @@ class Adapters(nn.Module):
 
 def _small(rank: int, inputs: int) -> Tensor:
     """Random factors (rank, inputs) that keep the size of what they are multiplied with."""
-    factors = torch.randn(rank, inputs)
-    return factors if factors.is_meta else factors / inputs**0.5  # arithmetic there loads a compiler
+    if torch.get_default_device().type == "meta":  # only the shape is wanted; arithmetic loads a compiler
+        return torch.empty(rank, inputs)
+    return torch.randn(rank, inputs) / inputs**0.5
 
 
 def _factors(matrix: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,10 +14,12 @@ from stylize.errors import UsageError
 from stylize.images import read_rgb
 from stylize.judging import colour_transfer, content_distance, edge_ssim
 from stylize.model import load_base, load_style
+from stylize.multiscale import resized
 from stylize.paths import find_pictures
 from stylize.perceptual import fit_to_network
 from stylize.reports import figure, table, write_page
 from stylize.sheets import labelled
+from stylize.strokes import SCREEN_SIDE
 from stylize.styles import perceptual_network, resolve_style
 from stylize.stylizer import Stylizer, picture_moments
 from stylize.tensors import to_float
@@ -80,13 +82,14 @@ def evaluate(
         raise UsageError(
             f"--works names {unknown[0]!r}, which is none of the styles; use --works STYLE=FOLDER."
         )
-    pictures = [read_rgb(photo, REFERENCE_SIDE) for photo in find_pictures(photos)]
+    large = [read_rgb(photo, SCREEN_SIDE) for photo in find_pictures(photos)]
+    pictures = [_judged(picture) for picture in large]
     real = {s: [read_rgb(p, REFERENCE_SIDE) for p in find_pictures([f])] for s, f in works.items()}
     judge = Judge(_targets(styles, real))
     rows: dict[str, dict[str, Row]] = {}
     results: dict[str, list[Tensor]] = {}
     for style in styles:
-        painted = list(_painted(pictures, style))
+        painted = [_judged(result) for result in _painted(large, style)]
         rows[style] = {"copy": _row(judge, style, pictures, pictures)}
         if style in real:
             moved = [colour_transfer(p, real[style][i % len(real[style])]) for i, p in enumerate(pictures)]
@@ -97,6 +100,13 @@ def evaluate(
         results[style] = painted[:_ON_SHEET]
         on_style(style)
     return Evaluation(rows, pictures[:_ON_SHEET], results)
+
+
+def _judged(picture: Tensor) -> Tensor:
+    """A picture in the size in which the judge looks at it: that of the works."""
+    scale = REFERENCE_SIDE / min(picture.shape[1:])
+    height, width = (round(side * scale) for side in picture.shape[1:])
+    return resized(picture, (height, width)) if scale < 1 else picture
 
 
 def _targets(styles: Sequence[str], real: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:

@@ -59,8 +59,6 @@ class PaintSettings:
     """How pictures are painted and written. None leaves the choice to the device."""
 
     strength: float = 1.0
-    stroke: float | None = None
-    """Width of the strokes in percent of the picture's shorter side; None: as the style's card says."""
     longer_side: int | None = None
     quality: int = 92
     force: bool = False
@@ -71,6 +69,8 @@ class PaintSettings:
     batch: int | None = None
     workers: int | None = None
     metadata: Metadata = "all"
+    stroke: float | None = None
+    """Width of the strokes in percent of the picture's shorter side; None: as the style's card says."""
     seed: int = 0
     """Of the noise in varied results, and of that in the first pass."""
     keep_grey: bool = False

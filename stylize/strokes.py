@@ -29,8 +29,8 @@ _ALMOST = 1.02
 """The same for the first pass, whose strokes must keep their width."""
 
 SCREEN_SIDE = 900
-"""Shorter side in pixels of a pass that every picture gets, as long as the first is smaller: what is seen on a
-screen is decided up to there, so results of all sizes look alike. Smaller ones are reduced from it."""
+"""Shorter side in pixels of a pass that every picture gets, as long as the first is smaller: what is seen on
+a screen is decided up to there, so results of all sizes look alike. Smaller ones are reduced from it."""
 
 _STEP = 4.0
 """The largest factor by which a painting is enlarged between two passes: beyond it, edges stay soft."""

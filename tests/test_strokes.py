@@ -1,6 +1,9 @@
 """Painting from coarse to fine: the look depends on the stroke's width, and not on the picture's size."""
 
 import json
+import subprocess
+import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -52,7 +55,7 @@ def test_passes_grow_from_the_first_side_to_the_pictures_own_size() -> None:
     sizes = Stroke(MEDIUM).sizes(3024, 4032)
     assert sizes == [(400, 533), (900, 1200), (3024, 4032)]
     sizes = Stroke(BOLD).sizes(9000, 12000)
-    ratios = [after[0] / before[0] for before, after in zip(sizes, sizes[1:], strict=False)]
+    ratios = [after[0] / before[0] for before, after in pairwise(sizes)]
     assert all(1.25 < ratio <= 4 for ratio in ratios)
 
 
@@ -247,3 +250,18 @@ def test_seeds_give_the_same_bytes(run: Run, tmp_path: Path) -> None:
     for name in ("a", "b"):
         assert run("apply", "photo.png", "-s", "ukiyo-e", "--seed", "3", "-o", f"{name}.png").returncode == 0
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_painting_loads_no_compiler(tmp_path: Path) -> None:
+    # Arithmetic on the meta device loads torch's compiler and sympy, which take longer than painting.
+    code = """
+import sys
+from stylize.cli import main
+assert main(["apply", "photo.png", "-s", "ink-wash"]) == 0
+print(*{"torch._dynamo", "sympy", "torchvision", "scipy"} & set(sys.modules))
+"""
+    scene(500, 420).save(tmp_path / "photo.png")
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == ""

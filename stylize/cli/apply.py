@@ -20,6 +20,7 @@ from stylize.cli.options import (
     QuietOption,
     SkipExistingOption,
     StripPrivateOption,
+    StrokeOption,
     TileOption,
     complete_style,
 )
@@ -70,14 +71,7 @@ def apply(
     strength: Annotated[
         float, typer.Option(min=0, max=1, help="0 keeps the photograph, 1 paints fully.")
     ] = 1.0,
-    stroke: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WIDTH",
-            help="Width of the strokes: fine, medium, bold, or percent of the picture's shorter side (0.1 to "
-            "4). Default: by style.",
-        ),
-    ] = None,
+    stroke: StrokeOption = None,
     reverse: Annotated[
         bool, typer.Option("--reverse", help="The way back of a style that goes both ways.")
     ] = False,
