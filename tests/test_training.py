@@ -51,7 +51,7 @@ def trainer(
     library: StyleLibrary,
     config: TrainConfig = CONFIG,
     shape: GeneratorConfig = TINY,
-    dtype: torch.dtype = torch.bfloat16,
+    dtype: torch.dtype = torch.float32,
 ) -> Trainer:
     torch.manual_seed(1)
     compact = CompactVGG().requires_grad_(False)
