@@ -56,7 +56,7 @@ FLOORS = [
         "watching",
     },
     {"sources", "scoring", "sharpening"},
-    {"model", "library", "tiling", "invented", "comparing", "translator", "pool", "pyramid"},
+    {"model", "library", "tiling", "painting_loss", "invented", "comparing", "translator", "pool", "pyramid"},
     {"fusing", "multiscale"},
     {"stylizer", "painters", "validation", "batches", "translation", "optimising"},
     {"game", "steady", "film", "texturing"},
