@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from conftest import Run, scene
 from PIL import Image
+from references.paint import HERE as REFERENCES
+from references.paint import STYLES, painted
 from torch import Tensor
 
 from stylize.errors import UsageError
@@ -169,9 +171,9 @@ def test_wider_strokes_keep_less_of_the_photographs_detail() -> None:
 
 def test_strength_goes_steadily_from_the_photograph_itself() -> None:
     photo = photograph(800, 600)
-    painted = [painter("ukiyo-e", "auto", strength=s / 10).paint(Picture(photo)).rgb for s in range(0, 11, 2)]
-    assert torch.equal(painted[0], photo)
-    far = [(result.float() - photo.float()).abs().mean().item() for result in painted]
+    results = [painter("ukiyo-e", "auto", strength=s / 10).paint(Picture(photo)).rgb for s in range(0, 11, 2)]
+    assert torch.equal(results[0], photo)
+    far = [(result.float() - photo.float()).abs().mean().item() for result in results]
     assert far == sorted(far)
     assert far[-1] > 2 * far[1]
 
@@ -265,3 +267,11 @@ print(*{"torch._dynamo", "sympy", "torchvision", "scipy"} & set(sys.modules))
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("style", STYLES)
+def test_the_look_is_that_of_the_stored_reference(style: str, dtype: str) -> None:
+    # If a change of the look is wanted: python tests/references/paint.py
+    reference = read_rgb(REFERENCES / f"{style}.png")
+    assert ssim(light(painted(style, dtype).rgb), light(reference), 1.0) > 0.95
