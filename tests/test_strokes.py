@@ -78,7 +78,7 @@ def test_without_a_width_there_is_one_pass() -> None:
 def test_names_and_numbers_are_widths() -> None:
     assert parse_stroke("Bold") == STROKES["bold"]
     assert parse_stroke("0.8") == 0.8
-    assert Stroke(parse_stroke("2")).first_side == 200  # four pixels are two percent of two hundred
+    assert Stroke(parse_stroke("2.5")).first_side == 160  # four pixels are 2.5 percent of 160
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "huge", "", "nan", "inf", "5", "0.01"])
@@ -127,7 +127,7 @@ def test_colours_of_the_pass_before_are_kept_and_detail_is_not(depth: torch.dtyp
     result = with_low_frequencies(fine, coarse)
     assert result.dtype == depth
     means = F.avg_pool2d(to_float(result), 20), F.avg_pool2d(to_float(coarse), 2)
-    assert (means[0] - means[1]).abs().max() < 0.04
+    assert (means[0] - means[1]).abs().mean() < 0.02
     columns = to_float(result).mean(dim=(0, 1))
     assert (columns[::2] - columns[1::2]).mean() == pytest.approx(0.2, abs=0.01)
 
