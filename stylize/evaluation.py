@@ -14,9 +14,9 @@ from stylize.errors import UsageError
 from stylize.images import read_rgb
 from stylize.judging import colour_transfer, content_distance, edge_ssim
 from stylize.model import load_base, load_style
-from stylize.paths import find_pictures
 from stylize.perceptual import fit_to_network
 from stylize.reports import figure, table, write_page
+from stylize.selection import read_all
 from stylize.sheets import labelled
 from stylize.styles import perceptual_network, resolve_style
 from stylize.stylizer import Stylizer, picture_moments
@@ -80,8 +80,8 @@ def evaluate(
         raise UsageError(
             f"--works names {unknown[0]!r}, which is none of the styles; use --works STYLE=FOLDER."
         )
-    pictures = [read_rgb(photo, REFERENCE_SIDE) for photo in find_pictures(photos)]
-    real = {s: [read_rgb(p, REFERENCE_SIDE) for p in find_pictures([f])] for s, f in works.items()}
+    pictures = _pictures(photos)
+    real = {style: _pictures([folder]) for style, folder in works.items()}
     judge = Judge(_targets(styles, real))
     rows: dict[str, dict[str, Row]] = {}
     results: dict[str, list[Tensor]] = {}
@@ -99,6 +99,11 @@ def evaluate(
     return Evaluation(rows, pictures[:_ON_SHEET], results)
 
 
+def _pictures(places: Sequence[Path]) -> list[Tensor]:
+    """The pictures among files and folders, reduced; those that cannot be read are left out."""
+    return read_all(places, lambda path: read_rgb(path, REFERENCE_SIDE))
+
+
 def _targets(styles: Sequence[str], real: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
     """The mean moments of all bundled styles and of those to be judged."""
     targets: dict[str, Tensor] = {}
@@ -113,8 +118,7 @@ def _targets(styles: Sequence[str], real: Mapping[str, list[Tensor]]) -> dict[st
                 raise UsageError(f"{name} does not say what its works look like; add --works {name}=FOLDER.")
             targets[name] = moments
         else:
-            pictures = [read_rgb(work, REFERENCE_SIDE) for work in find_pictures([path])]
-            seen = [picture_moments(perceptual_network(), picture) for picture in pictures]
+            seen = [picture_moments(perceptual_network(), picture) for picture in _pictures([path])]
             targets[name] = torch.cat(seen).mean(0, keepdim=True)
     return targets
 

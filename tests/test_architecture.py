@@ -30,7 +30,7 @@ FLOORS = [
     {"statistics", "cards", "bundled", "paths", "devices", "mixing", "settings", "picture", "colour"},
     {"places"},
     {"generator", "discriminator", "perceptual", "losses", "jobs", "marking", "hub", "pixels", "animation"},
-    {"depth", "tags"},
+    {"depth", "tags", "traces"},
     {"images", "video"},
     {
         "adapters",
