@@ -1,9 +1,11 @@
 """What can go wrong for a user: the sentence that says what to do next, and the exit code."""
 
 import errno
+import re
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import PurePath
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -93,6 +95,36 @@ TABLE = (
 """From what happened to what is said; the first row that fits counts."""
 
 
+_TAKEN = {
+    "int_parsing": "takes a whole number, not {input!r}",
+    "int_from_float": "takes a whole number, not {input!r}",
+    "float_parsing": "takes a number, not {input!r}",
+    "bool_parsing": "takes yes or no, not {input!r}",
+    "less_than_equal": "takes {le:g} at most, not {input}",
+    "greater_than_equal": "takes {ge:g} or more, not {input}",
+    "less_than": "takes less than {lt:g}, not {input}",
+    "greater_than": "takes more than {gt:g}, not {input}",
+}
+"""What an option takes, by what its value is not, as the library that reads options calls that."""
+
+_CHOICES = re.compile(r"(?:Value error, )?(?P<given>'.*?') is not one of (?P<known>'.*')")
+_INVALID = re.compile(r"Invalid value for (?P<name>.*?): (?:Value error, )?(?P<what>.*)", re.DOTALL)
+
+
+def _of_option(fault: Any) -> str:
+    """What is wrong with the options of a command, in our words: "--size takes a whole number, not 'big'"."""
+    found = _INVALID.fullmatch(fault.format_message())
+    if found is None:
+        return fault.format_message()
+    name, what = found["name"].replace("'", "").split(" / ")[0], found["what"]
+    details = getattr(fault.__cause__ or fault.__context__, "errors", list)()
+    if details and (taken := _TAKEN.get(details[0]["type"])):
+        return f"{name} {taken.format(input=details[0]['input'], **details[0].get('ctx', {}))}"
+    if choices := _CHOICES.match(what):
+        return f"{name} takes one of {choices['known']}, not {choices['given']}"
+    return f"{name} {what}" if what.startswith("takes ") else f"{name}: {what}"
+
+
 def row_of(fault: BaseException) -> Row:
     """The row for an exception."""
     return next(row for row in TABLE if row.fits(fault))
@@ -102,7 +134,7 @@ def sentence_of(fault: BaseException, file: PurePath | None = None) -> str:
     """What is said of an exception, on one line; `file` is what was worked on."""
     error = fault.strerror if isinstance(fault, OSError) else str(fault)
     if row_of(fault).kind == "ClickException":
-        error = fault.format_message().rstrip(".")  # pyright: ignore[reportAttributeAccessIssue]
+        error = _of_option(fault).rstrip(".")
     named = getattr(fault, "filename", None) or file or "the output"
     command = getattr(getattr(fault, "ctx", None), "command_path", "stylize")
     values = {"error": error, "file": named, "command": command, "kind": type(fault).__name__}

@@ -14,11 +14,13 @@ from stylize.cli.options import (
     DtypeOption,
     FeatherOption,
     ForceOption,
+    FormatOption,
     JsonOption,
     NoMetadataOption,
     OfflineOption,
     QualityOption,
     QuietOption,
+    SideOption,
     SkipExistingOption,
     StripPrivateOption,
     TileOption,
@@ -101,10 +103,7 @@ def apply(
         str | None,
         typer.Option(help="Style outside the mask. Default: the photograph.", autocompletion=complete_style),
     ] = None,
-    size: Annotated[
-        int | None,
-        typer.Option(min=1, max=20000, help="Longer side of the result in pixels. Default: as the input."),
-    ] = None,
+    size: SideOption = None,
     augment: Annotated[
         int | None,
         typer.Option(min=1, max=1000, metavar="N", help="N varied results of each picture, to enlarge data."),
@@ -112,10 +111,7 @@ def apply(
     seed: Annotated[int, typer.Option(min=0, help="Start of the chance in --augment.")] = 0,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
-    format: Annotated[
-        Literal["jpg", "png", "webp", "tiff", "bmp", "gif", "avif", "heic"] | None,
-        typer.Option(help="Format of the results."),
-    ] = None,
+    format: FormatOption = None,
     quality: QualityOption = 92,
     tile: TileOption = None,
     batch_size: Annotated[
