@@ -47,6 +47,8 @@ class Row:
     code: ExitCode
     number: int | None = None
     """Only for an OSError of this number."""
+    words: str = ""
+    """Only where the exception says this."""
 
     def fits(self, fault: BaseException) -> bool:
         """Is the exception of this kind?"""
@@ -54,11 +56,15 @@ class Row:
             return any(kind.__name__ == self.kind for kind in type(fault).__mro__)
         if self.number is not None and getattr(fault, "errno", None) != self.number:
             return False
+        if self.words not in str(fault):
+            return False
         return isinstance(fault, self.kind)
 
 
 _FULL = "There is no room for {file}; free some, then run the same command again with --skip-existing."
 _MEMORY = "The free memory does not suffice; paint smaller with --size, or in smaller tiles with --tile."
+_THREADS = "The system allows no more threads; use fewer --workers, or raise `ulimit -u`."
+_LIMIT = "The memory that this process may take does not suffice to load PyTorch; raise `ulimit -v`."
 
 TABLE = (
     Row(UsageError, "{error}", ExitCode.USAGE),
@@ -80,11 +86,22 @@ TABLE = (
         ExitCode.FAILED,
         errno.ENAMETOOLONG,
     ),
+    Row(OSError, _MEMORY, ExitCode.FAILED, errno.ENOMEM),
+    Row(
+        OSError,
+        "{file} lies where nothing can be written (read-only); choose another place.",
+        ExitCode.FAILED,
+        errno.EROFS,
+    ),
     Row(FileNotFoundError, "There is no file or folder {file}; check the path.", ExitCode.FAILED),
     Row(PermissionError, "{file} may not be read or written; change its permissions.", ExitCode.FAILED),
     Row(OSError, "{file} cannot be used: {error}; try another place.", ExitCode.FAILED),
     Row(MemoryError, _MEMORY, ExitCode.FAILED),
     Row("OutOfMemoryError", _MEMORY, ExitCode.FAILED),
+    Row(RuntimeError, _MEMORY, ExitCode.FAILED, words="can't allocate memory"),
+    Row(RuntimeError, _THREADS, ExitCode.FAILED, words="can't start new thread"),
+    Row(ImportError, _LIMIT, ExitCode.FAILED, words="failed to map segment"),
+    Row(ImportError, _LIMIT, ExitCode.FAILED, words="annot allocate memory"),
     Row(ImportError, "The installation is not whole ({error}); install stylize again.", ExitCode.FAILED),
     Row(
         Exception,
