@@ -26,6 +26,7 @@ FLOORS = [
         "warping",
         "flow",
         "remote",
+        "network",
     },
     {"statistics", "cards", "bundled", "paths", "devices", "mixing", "settings", "picture", "colour"},
     {"places"},
