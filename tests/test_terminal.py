@@ -4,6 +4,7 @@ import errno
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -269,6 +270,24 @@ def test_progress_is_for_terminals_and_json_stays_whole(tmp_path: Path) -> None:
     result = shell("stylize apply in -s ink-wash -o out -f", tmp_path)
     assert result.stderr == b"3 done, 0 skipped, 0 failed.\n"
     assert shell("stylize apply in -s ink-wash -o out -f -q", tmp_path).stderr == b""
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 200])
+def test_a_style_is_one_line_in_any_width(run: Run, width: int) -> None:
+    names = list(bundled.known_styles())
+    lines = run("styles", COLUMNS=str(width)).stdout.decode().splitlines()
+    assert [line.split()[0] for line in lines] == names
+    assert max(map(len, lines)) <= max(width, max(map(len, names)))
+    assert any("Mountains in azurite" in line for line in lines) == (width > 40)
+
+
+def test_names_of_styles_for_scripts(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "home/styles").mkdir(parents=True)
+    shutil.copy(bundled.style_paths()["ink-wash"], tmp_path / "home/styles/mine.safetensors")
+    for command in (("styles", "--names"), ("styles", "list", "--names")):
+        names = run(*command, COLUMNS="10").stdout.decode().splitlines()
+        assert {*bundled.style_paths(), "mine"} <= set(names)
+    assert run("styles").stdout.decode().splitlines()[-1].startswith("mine ")
 
 
 # -- completion -----------------------------------------------------------------------------------
