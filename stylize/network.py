@@ -26,6 +26,6 @@ def check_network() -> None:
     for kind, address in getproxies().items():
         if address.lower().startswith("socks") and find_spec("socksio") is None:
             raise StylizeError(
-                f"The proxy for {kind} is a SOCKS one ({kind.upper()}_PROXY), which needs a library; run: "
-                "pip install 'httpx[socks]'"
+                f"The proxy for {kind} is a SOCKS one ({kind.upper()}_PROXY), which needs the package "
+                "socksio; install that beside stylize, or set an HTTP proxy."
             )

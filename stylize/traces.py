@@ -25,8 +25,8 @@ _LOOKED_AT = 1 << 20
 _SYSTEM = re.compile(rb"AISystemUsed\s*(?:>|=\s*[\"'])\s*stylize\s*[<\"']")
 _BEFORE = "Painted by stylize in the style of "
 _CREDIT = re.compile(rb"([\"']?)" + _BEFORE.encode() + rb"([^<\0]+)")
-_CLIP = re.compile(r"\. https?://.*", re.DOTALL)
-"""What follows the credit in a clip's comment."""
+_BEHIND = re.compile(r"(?:\. https?://|; from a picture of ).*", re.DOTALL)
+"""What follows the credit: in a clip's comment what it means, in a picture whom the photograph credits."""
 
 
 def is_ours(place: Place) -> bool:
@@ -42,7 +42,7 @@ def styles_told(place: Place) -> str | None:
         return None
     quote, text = found[-1]
     text = text.split(quote)[0] if quote else text  # other programs write XMP as attributes
-    return _CLIP.sub("", html.unescape(text.decode("utf-8", "replace"))).strip()
+    return _BEHIND.sub("", html.unescape(text.decode("utf-8", "replace"))).strip()
 
 
 def styles_of(cards: Sequence[StyleCard]) -> str:

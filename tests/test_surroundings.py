@@ -15,7 +15,7 @@ from test_hub import INK, Command, command, server  # noqa: F401 - fixtures
         ("SSL_CERT_FILE", "/none.pem", "SSL_CERT_FILE names /none.pem, which is no file"),
         ("SSL_CERT_FILE", "photo.jpg", "SSL_CERT_FILE names photo.jpg, which holds no certificates"),
         ("SSL_CERT_DIR", "/none", "SSL_CERT_DIR names /none, which is no folder"),
-        ("ALL_PROXY", "socks5://127.0.0.1:9", "pip install 'httpx[socks]'"),
+        ("ALL_PROXY", "socks5://127.0.0.1:9", "needs the package socksio"),
         ("https_proxy", "socks5h://127.0.0.1:9", "HTTPS_PROXY"),
     ],
 )
