@@ -53,7 +53,10 @@ def main() -> None:
             )
             for w in WEIGHTS
         ]
-        seen = [[bench.look(p.stylizer.paint(photo, p.code)).vgg for p in painters] for photo in bench.photos]
+        seen = [
+            [bench.look(p.stylizer.paint(photo, p.code, p.stroke)).vgg for p in painters]
+            for photo in bench.photos
+        ]
         for towards, rising in ((first, True), (second, False)):
             folder = FOLDERS[towards]
             row(
@@ -62,7 +65,7 @@ def main() -> None:
     for name in track(FOLDERS, "Strength"):
         painter = Painter(Look(resolve_style(name)), "auto", "auto", PaintSettings())
         seen = [
-            [bench.look(painter.stylizer.paint(photo, painter.code, w)).vgg for w in WEIGHTS]
+            [bench.look(painter.stylizer.paint(photo, painter.code, painter.stroke, w)).vgg for w in WEIGHTS]
             for photo in bench.photos
         ]
         distances = [[bench.vgg.distance(v, FOLDERS[name]) for v in vs] for vs in seen]

@@ -65,8 +65,8 @@ def main() -> None:
             style = resolve_style(name)
             stylizer = Stylizer(style.base, perceptual_network, device, choose_dtype("auto", device))
             brush = SteadyStylizer(stylizer, frames)
-            alone = [stylizer.paint(frame, style.code) for frame in frames]
-            together = [brush.paint(frame, style.code) for frame in frames]
+            alone = [stylizer.paint(frame, style.code, style.stroke) for frame in frames]
+            together = [brush.paint(frame, style.code, style.stroke) for frame in frames]
             cells = [
                 flicker(alone),
                 flicker(together),

@@ -60,7 +60,7 @@ def main() -> None:
     for name in options.styles:
         style = resolve_style(name)
         stylizer = Stylizer(style.base, perceptual_network, torch.device("cpu"), torch.float32)
-        table.add_row(*row(name, (stylizer.paint(photo, style.code) for photo in photos)))
+        table.add_row(*row(name, (stylizer.paint(photo, style.code, style.stroke) for photo in photos)))
     Console().print(table)
 
 

@@ -72,7 +72,9 @@ def compare(options: argparse.Namespace) -> None:
     for photo_path, work_path in options.pair:
         photo, work = read_rgb(Path(photo_path), options.side), read_rgb(Path(work_path), options.side)
         style = resolve_style(work_path)
-        ours = Stylizer(style.base, perceptual_network, CPU, torch.float32).paint(photo, style.code)
+        ours = Stylizer(style.base, perceptual_network, CPU, torch.float32).paint(
+            photo, style.code, style.stroke
+        )
         settings = OptimiseSettings(steps=options.steps, scales=1)
         losses, slow = curve_of(photo, photo, work, network, settings)
         _, coarse = curve_of(photo, photo, work, network, replace(settings, scales=3))

@@ -219,7 +219,7 @@ def main() -> None:
     sheet = [bench.photos[:: max(1, len(bench.photos) // 6)][:6]]
     for style, folder in track((COLLECTION if options.collection else FOLDERS).items(), "Painting"):
         painter = painter_for(style, options.weights)
-        painted = [painter.stylizer.paint(photo, painter.code) for photo in bench.photos]
+        painted = [painter.stylizer.paint(photo, painter.code, painter.stroke) for photo in bench.photos]
         rows = {}
         if not options.ours_only:
             files = bench.files[folder]

@@ -40,7 +40,7 @@ def judged(style: str, target: torch.Tensor, bench: Bench) -> tuple[float, float
     """Mean style and content distance of a style's results, and the results."""
     resolved = resolve_style(style)
     stylizer = Stylizer(resolved.base, perceptual_network, torch.device("cpu"), torch.float32)
-    painted = [stylizer.paint(photo, resolved.code) for photo in bench.photos]
+    painted = [stylizer.paint(photo, resolved.code, resolved.stroke) for photo in bench.photos]
     near = kept = 0.0
     for result, photo in zip(painted, bench.photos_seen, strict=True):
         seen = bench.look(result, keep=True)

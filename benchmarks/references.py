@@ -41,7 +41,7 @@ def main() -> None:
             style = resolve_style(str(file))
             seconds.append(time.perf_counter() - started)
             painter = Painter(Look(style), "auto", "auto", PaintSettings())
-            painted = [painter.stylizer.paint(photo, painter.code) for photo in bench.photos]
+            painted = [painter.stylizer.paint(photo, painter.code, painter.stroke) for photo in bench.photos]
             rows.append(bench.row(group, painted))
         means = [sum(row[column] for row in rows) / len(rows) for column in COLUMNS]
         table.add_row(

@@ -78,7 +78,7 @@ def passes(side: int, tile: int | None) -> tuple[dict[str, Work], dict[str, str]
     modulation = generator.expand(torch.randn(1, generator.config.code_size))
     for name, dtype in {"stylize, fp32": torch.float32, "stylize, bf16": torch.bfloat16}.items():
         stylizer = Stylizer(style.base, perceptual_network, torch.device("cpu"), dtype, tile)
-        work[name] = lambda stylizer=stylizer: stylizer.paint(pixels, style.code)
+        work[name] = lambda stylizer=stylizer: stylizer.paint(pixels, style.code, style.stroke)
         notes[name] = _giga(multiply_adds(generator, picture, modulation))
     return work, notes
 
@@ -171,7 +171,7 @@ def folder_job(folder: Path, count: int, console: Console) -> None:
     def network() -> None:
         for start in range(0, count, painter.batch):
             batch = [pictures[i % 8] for i in range(start, min(start + painter.batch, count))]
-            painter.stylizer.paint_batch(batch, painter.code)
+            painter.stylizer.paint_batch(batch, painter.code, painter.stroke)
 
     work = {"decode and encode": coding, "network": network, "folder": lambda: _drain(painter.work(jobs))}
     seconds = {name: _time(job) for name, job in work.items()}
@@ -220,8 +220,8 @@ def gpu(console: Console) -> None:
     results = {}
     for dtype in (torch.float16, torch.float32):
         stylizer = Stylizer(style.base, perceptual_network, device, dtype, tile=0)
-        results[dtype] = stylizer.paint_batch(pictures, style.code)
-        seconds = in_turns({"": lambda s=stylizer: s.paint_batch(pictures, style.code)}, 5)[""]
+        results[dtype] = stylizer.paint_batch(pictures, style.code, style.stroke)
+        seconds = in_turns({"": lambda s=stylizer: s.paint_batch(pictures, style.code, style.stroke)}, 5)[""]
         console.print(f"{dtype}: {len(pictures) / seconds:.0f} pictures / s at 1024 x 1024")
     halves, singles = (torch.stack([p.rgb for p in results[d]]).float() for d in results)
     error = (halves - singles).abs()

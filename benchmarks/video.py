@@ -31,6 +31,7 @@ from stylize.images import read_rgb
 from stylize.judging import perceptual_distance
 from stylize.perceptual import fit_to_network
 from stylize.pixels import to_image
+from stylize.strokes import Stroke
 from stylize.styles import perceptual_network, resolve_style
 from stylize.stylizer import Stylizer
 from stylize.tensors import to_float
@@ -157,12 +158,14 @@ def as_array(rgb: Tensor) -> np.ndarray:
     return np.ascontiguousarray(rgb.permute(1, 2, 0).numpy())
 
 
-def paint_as_film(stylizer: Stylizer, frames: list[np.ndarray], code: Tensor) -> list[np.ndarray]:
+def paint_as_film(
+    stylizer: Stylizer, frames: list[np.ndarray], code: Tensor, stroke: Stroke
+) -> list[np.ndarray]:
     """The frames one after the other, as `stylize apply` paints a clip."""
     brush, painted, before = FilmStylizer(stylizer), [], None
     for frame in frames:
         brush.follow(change(before, frame), 1 / 25)
-        painted.append(as_array(brush.paint(as_tensor(frame), code)))
+        painted.append(as_array(brush.paint(as_tensor(frame), code, stroke)))
         before = frame
     return painted
 
@@ -187,8 +190,8 @@ def steadiness(data: Path, keep: Path | None) -> None:
         for name in STYLES:
             style = resolve_style(name)
             stylizer = Stylizer(style.base, perceptual_network, device, choose_dtype("auto", device))
-            alone = [as_array(stylizer.paint(as_tensor(frame), style.code)) for frame in frames]
-            film = paint_as_film(stylizer, frames, style.code)
+            alone = [as_array(stylizer.paint(as_tensor(frame), style.code, style.stroke)) for frame in frames]
+            film = paint_as_film(stylizer, frames, style.code, style.stroke)
             errors = [warping_error(painted, scene) for painted in (alone, film)]
             excess += np.array(errors) - own
             relative = f"{(errors[1] - own) / (errors[0] - own):.2f}" if errors[0] > own + 1 else ""
@@ -213,17 +216,17 @@ def speed(data: Path) -> None:
     frames = make_scene("pan", photos[0], photos[1], (1280, 720)).frames
     style = resolve_style("ink-wash")
     stylizer = Stylizer(style.base, perceptual_network, device, choose_dtype("auto", device))
-    stylizer.paint(as_tensor(frames[0]), style.code)
+    stylizer.paint(as_tensor(frames[0]), style.code, style.stroke)
     clock = _clock()
     for frame in frames:
-        stylizer.paint(as_tensor(frame), style.code)
+        stylizer.paint(as_tensor(frame), style.code, style.stroke)
     print(f"1280 x 720, network alone: {_rate(clock, FRAMES)}", flush=True)
     for times in (1, 3):
         with tempfile.TemporaryDirectory() as folder:
             clip = write_mp4(Path(folder) / "clip.mp4", times * frames)
             order = Order(clip, Path(folder) / "out.mp4", "speed")
             clock, brush = _clock(), FilmStylizer(stylizer)
-            paint_clip(order, brush, lambda rgb, brush: brush.paint(rgb, style.code), _no_one)
+            paint_clip(order, brush, lambda rgb, brush: brush.paint(rgb, style.code, style.stroke), _no_one)
             rate = _rate(clock, times * FRAMES)
         peak = (peak_memory(device) or 0) >> 20
         print(f"clip to clip, {times * FRAMES} frames: {rate}, {peak} MiB at most", flush=True)

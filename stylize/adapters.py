@@ -27,7 +27,7 @@ class Adapters(nn.Module):
     def __init__(self, shapes: Sequence[Shape]) -> None:
         super().__init__()
         self.up = nn.ParameterList(torch.zeros(outputs, rank) for outputs, _, rank in shapes)
-        self.down = nn.ParameterList(torch.randn(rank, inputs) / inputs**0.5 for _, inputs, rank in shapes)
+        self.down = nn.ParameterList(_small(rank, inputs) for _, inputs, rank in shapes)
 
     @staticmethod
     def for_generator(generator: Generator, rank: int) -> "Adapters":
@@ -40,7 +40,7 @@ class Adapters(nn.Module):
     @staticmethod
     def of_changes(generator: Generator, changes: Tensor) -> "Adapters":
         """Adapters that make these changes (1, changes_size), as they follow a code; of the least rank."""
-        kernels = list(generator.kernels.values())
+        kernels = list(generator.kernels.values())[: generator.kernels_in(changes)]
         parts = changes[0].split([kernel.numel() for kernel in kernels])
         factors = [_factors(part.view(len(k), -1)) for part, k in zip(parts, kernels, strict=True)]
         adapters = Adapters([(len(up), down.shape[1], len(down)) for up, down in factors])
@@ -51,14 +51,22 @@ class Adapters(nn.Module):
         return adapters.requires_grad_(False)
 
     def fit(self, generator: Generator) -> bool:
-        """Are these changes for the kernels of this generator?"""
+        """Are these changes for the kernels of this generator, with or without the stem's?"""
         ours = [(len(up), down.shape[1]) for up, down in zip(self.up, self.down, strict=True)]
-        return ours == [(len(kernel), kernel[0].numel()) for kernel in generator.kernels.values()]
+        theirs = [(len(kernel), kernel[0].numel()) for kernel in generator.kernels.values()]
+        return ours in (theirs, theirs[: -generator.stem_kernels])
 
     def changes(self) -> Tensor:
         """All changes side by side, as they follow a code: (1, changes_size)."""
         products = [_PACE * (up @ down).flatten() for up, down in zip(self.up, self.down, strict=True)]
         return torch.cat(products)[None]
+
+
+def _small(rank: int, inputs: int) -> Tensor:
+    """Random factors (rank, inputs) that keep the size of what they are multiplied with."""
+    if torch.get_default_device().type == "meta":  # only the shape is wanted; arithmetic loads a compiler
+        return torch.empty(rank, inputs)
+    return torch.randn(rank, inputs) / inputs**0.5
 
 
 def _factors(matrix: Tensor) -> tuple[Tensor, Tensor]:

@@ -41,6 +41,9 @@ VARIATION = 512
 VIEW = 1024
 """Longer side of what is shown large."""
 
+_LEAST = 600
+"""Shorter side that a photograph keeps for what is shown: the first pass of fine strokes is as large."""
+
 VARIATIONS = 4
 
 MOST_BLENDED = 6
@@ -71,6 +74,8 @@ class Manner:
     longer_side: int | None = None
     """Of the results, in pixels; None: as the photograph."""
     metadata: Metadata = "all"
+    stroke: float | None = None
+    """Width of the strokes in percent of the picture's shorter side; None: as the style's card says."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +155,9 @@ class Atelier:
 
     def painter(self, style: ResolvedStyle, manner: Manner) -> Painter:
         """The painter of `stylize apply` for a style."""
-        settings = PaintSettings(manner.strength, manner.longer_side, force=True, metadata=manner.metadata)
+        settings = PaintSettings(
+            manner.strength, manner.longer_side, force=True, metadata=manner.metadata, stroke=manner.stroke
+        )
         return Painter(Look(style, keep_colour=manner.keep_colour), self._device, self._dtype, settings)
 
     def paint(self, picture: Picture, style: ResolvedStyle, manner: Manner) -> Picture:
@@ -210,7 +217,7 @@ class Sitting:
         self.atelier.check(photo)
         picture = read_picture(photo).still().simple()
         self._size, self.photo = max(picture.size), photo
-        self._seen = _within(Picture(picture.rgb, picture.alpha), VIEW)
+        self._seen = _for_view(Picture(picture.rgb, picture.alpha))
         self._thumbnails, self._four = {}, []
 
     # -- styles ---------------------------------------------------------------------------------------
@@ -235,13 +242,14 @@ class Sitting:
     def thumbnails(self, tell: _Tell = lambda done, total: None) -> tuple[list[tuple[Path, str]], list[str]]:
         """The photograph in every style, small, with its name; and a sentence for each that is not good."""
         # Another photograph may be opened meanwhile: it gets a dictionary of its own.
-        small, painted = _within(self._photograph(), THUMBNAIL), self._thumbnails
+        photograph, painted = self._photograph(), self._thumbnails
+        manner = Manner(longer_side=min(THUMBNAIL, max(photograph.size)))
         names, notes = self.names(), []
         for done, name in enumerate(names):
             tell(done, len(names))
             if name not in painted:
                 try:
-                    picture = self.atelier.paint(small, self._style(name), Manner())
+                    picture = self.atelier.paint(photograph, self._style(name), manner)
                     painted[name] = self._shown(picture, lasting=True)
                 except StylizeError as error:
                     notes.append(self.atelier.plain(sentence_of(error)))
@@ -272,10 +280,9 @@ class Sitting:
         """The photograph and its painting, to be shown large."""
         chosen = self._chosen()
         picture = self._photograph()
-        if manner.longer_side:
-            picture = resize_picture(picture, min(VIEW, manner.longer_side))
-        painted = self.atelier.paint(picture, chosen.style, replace(manner, longer_side=None))
-        return self._shown(picture), self._shown(painted)
+        side = min(VIEW, manner.longer_side or max(picture.size))
+        painted = self.atelier.paint(picture, chosen.style, replace(manner, longer_side=side))
+        return self._shown(resize_picture(picture, side)), self._shown(painted)
 
     def is_reduced(self, manner: Manner) -> bool:
         """Is what is shown smaller than the file will be?"""
@@ -285,11 +292,11 @@ class Sitting:
 
     def vary(self, manner: Manner) -> list[Path]:
         """Four others around what is chosen, each time with other noise; the nearer, the more led here."""
-        centre, small = self._chosen(), _within(self._photograph(), VARIATION)
+        centre, photograph = self._chosen(), self._photograph()
         self._seed += 1
         self._four = [self._varied(centre, number) for number in range(1, VARIATIONS + 1)]
-        manner = replace(manner, longer_side=None)
-        return [self._shown(self.atelier.paint(small, one.style, manner)) for one in self._four]
+        manner = replace(manner, longer_side=min(VARIATION, max(photograph.size)))
+        return [self._shown(self.atelier.paint(photograph, one.style, manner)) for one in self._four]
 
     def pick(self, index: int) -> None:
         """Go on from one of the four. Raises UsageError if it is not there."""
@@ -422,9 +429,10 @@ class Sitting:
         return path
 
 
-def _within(picture: Picture, longer_side: int) -> Picture:
-    """The picture, reduced if it is larger."""
-    return resize_picture(picture, longer_side) if max(picture.size) > longer_side else picture
+def _for_view(picture: Picture) -> Picture:
+    """The picture, reduced to what is shown large, if that leaves enough for the first pass."""
+    scale = max(VIEW / max(picture.size), _LEAST / min(picture.size))
+    return resize_picture(picture, round(scale * max(picture.size))) if scale < 1 else picture
 
 
 def _short(name: str, most: int) -> str:

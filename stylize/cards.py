@@ -39,6 +39,8 @@ class StyleCard:
     """Data and settings of the training."""
     metrics: str = ""
     licence: str = ""
+    stroke: str = ""
+    """Width of its strokes: fine, medium, bold, percent of the picture's shorter side, or none."""
 
     def missing(self) -> list[str]:
         """The fields that a card needs before it is shared, and that this one lacks."""

@@ -74,7 +74,7 @@ def _works(reference: str) -> list[Tensor]:
     style, device = resolve_style(reference), choose_device("auto")
     stylizer = Stylizer(style.base, perceptual_network, device, choose_dtype("auto", device))
     pictures = InventedPictures(_PAINTED, REFERENCE_SIDE)
-    return [stylizer.paint(pictures[i], style.code) for i in range(_PAINTED)]
+    return [stylizer.paint(pictures[i], style.code, style.stroke) for i in range(_PAINTED)]
 
 
 def compare(styles: Sequence[Described]) -> list[Comparison]:

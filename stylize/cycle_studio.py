@@ -219,7 +219,7 @@ def _way(reference: str, reverse: bool, on_picture: Callable[[], None]) -> Calla
 
     def translate(picture: Tensor) -> Tensor:
         on_picture()
-        return to_float(stylizer.paint(to_uint8(picture[0]), style.code))[None]
+        return to_float(stylizer.paint(to_uint8(picture[0]), style.code, style.stroke))[None]
 
     return translate
 

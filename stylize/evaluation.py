@@ -14,10 +14,12 @@ from stylize.errors import UsageError
 from stylize.images import read_rgb
 from stylize.judging import colour_transfer, content_distance, edge_ssim
 from stylize.model import load_base, load_style
+from stylize.multiscale import resized
 from stylize.perceptual import fit_to_network
 from stylize.reports import figure, table, write_page
 from stylize.selection import read_all
 from stylize.sheets import labelled
+from stylize.strokes import SCREEN_SIDE
 from stylize.styles import perceptual_network, resolve_style
 from stylize.stylizer import Stylizer, picture_moments
 from stylize.tensors import to_float
@@ -80,13 +82,14 @@ def evaluate(
         raise UsageError(
             f"--works names {unknown[0]!r}, which is none of the styles; use --works STYLE=FOLDER."
         )
-    pictures = _pictures(photos)
+    large = read_all(photos, lambda path: read_rgb(path, SCREEN_SIDE))
+    pictures = [_judged(picture) for picture in large]
     real = {style: _pictures([folder]) for style, folder in works.items()}
     judge = Judge(_targets(styles, real))
     rows: dict[str, dict[str, Row]] = {}
     results: dict[str, list[Tensor]] = {}
     for style in styles:
-        painted = list(_painted(pictures, style))
+        painted = [_judged(result) for result in _painted(large, style)]
         rows[style] = {"copy": _row(judge, style, pictures, pictures)}
         if style in real:
             moved = [colour_transfer(p, real[style][i % len(real[style])]) for i, p in enumerate(pictures)]
@@ -102,6 +105,13 @@ def evaluate(
 def _pictures(places: Sequence[Path]) -> list[Tensor]:
     """The pictures among files and folders, reduced; those that cannot be read are left out."""
     return read_all(places, lambda path: read_rgb(path, REFERENCE_SIDE))
+
+
+def _judged(picture: Tensor) -> Tensor:
+    """A picture in the size in which the judge looks at it: that of the works."""
+    scale = REFERENCE_SIDE / min(picture.shape[1:])
+    height, width = (round(side * scale) for side in picture.shape[1:])
+    return resized(picture, (height, width)) if scale < 1 else picture
 
 
 def _targets(styles: Sequence[str], real: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
@@ -127,7 +137,7 @@ def _painted(pictures: Sequence[Tensor], name: str) -> Iterator[Tensor]:
     style, device = resolve_style(name), choose_device("auto")
     stylizer = Stylizer(style.base, perceptual_network, device, choose_dtype("auto", device))
     for picture in pictures:
-        yield stylizer.paint(picture, style.code)
+        yield stylizer.paint(picture, style.code, style.stroke)
 
 
 def _row(judge: Judge, style: str, photos: Sequence[Tensor], results: Sequence[Tensor]) -> Row:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from stylize.generator import Generator, mix_codes
 from stylize.images import to_image
+from stylize.strokes import Stroke
 from stylize.stylizer import Stylizer
 from stylize.tensors import luminance, to_8_bits, to_float, to_uint8
 
@@ -29,18 +30,18 @@ class Share:
     texture: float
 
 
-def explain(stylizer: Stylizer, photo: Tensor, code: Tensor, title: str) -> Image.Image:
+def explain(stylizer: Stylizer, photo: Tensor, code: Tensor, stroke: Stroke, title: str) -> Image.Image:
     """A sheet for people: photograph, painting, where it changed, and which layers did it.
 
     `photo` is uint8 or uint16 (3, H, W). The layers are judged by occlusion (Zeiler & Fergus, 2014,
     arXiv:1311.2901): each group in turn is given the style of the photograph.
     """
     photo = _reduced(photo)
-    painted = stylizer.paint(photo, code)
+    painted = stylizer.paint(photo, code, stroke)
     neutral = stylizer.encode(photo)
     shares = []
     for name, layers in layer_groups(stylizer.base.generator).items():
-        without = stylizer.paint(photo, occluded(stylizer.base.generator, code, neutral, layers))
+        without = stylizer.paint(photo, occluded(stylizer.base.generator, code, neutral, layers), stroke)
         shares.append(Share(name, *_changes(painted, without)))
     return _sheet(photo, painted, heat_map(photo, painted), shares, title)
 
@@ -92,9 +93,10 @@ def _undone(generator: Generator, changes: Tensor, layers: range) -> Tensor:
     if not changes.shape[1]:
         return changes
     last = len(generator.modulated) - 1
-    sizes = [kernel.numel() for kernel in generator.kernels.values()]
-    # Kernels and modulated layers go side by side; only the last kernel, to RGB, is not modulated itself.
-    shares = [-float(min(k, last) in layers) for k in range(len(sizes))]
+    sizes = [kernel.numel() for kernel in generator.kernels.values()][: generator.kernels_in(changes)]
+    # Kernels and modulated layers go side by side; the one to RGB, which is next, counts to the last layer.
+    # The stem's come after it, and stay: no layer is modulated there.
+    shares = [-float(k <= last + 1 and min(k, last) in layers) for k in range(len(sizes))]
     return torch.cat([s * part for s, part in zip(shares, changes.split(sizes, 1), strict=True)], dim=1)
 
 

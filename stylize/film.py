@@ -17,6 +17,8 @@ from torch import Tensor
 
 from stylize.flow import Change, carry
 from stylize.generator import mix_codes
+from stylize.mixing import faded
+from stylize.strokes import Stroke
 from stylize.stylizer import Stylizer
 from stylize.tiling import Running
 
@@ -32,7 +34,8 @@ class _Track:
     """What one of the codes of a look has painted so far. `asked` is the code and the strength asked for."""
 
     asked: tuple[Tensor, float]
-    seen: Running = field(default_factory=Running)
+    seen: list[Running] = field(default_factory=list)
+    """The statistics of each pass."""
     own: Tensor | None = None
     """The mean code of the frames themselves, for strengths below 1."""
     latest: Tensor | None = None
@@ -61,14 +64,20 @@ class FilmStylizer:
         self._change, self._seconds = change, max(seconds, 0.0)
         self._rate = 1.0 if change.cut else 1 - math.exp(-self._seconds / _SECONDS)
 
-    def paint(self, picture: Tensor, code: Tensor, strength: float = 1.0) -> Tensor:
+    def paint(self, picture: Tensor, code: Tensor, stroke: Stroke, strength: float = 1.0) -> Tensor:
         """Paint the frame, uint8 or uint16 (3, H, W), in the style of a code (1, code_size)."""
+        if strength == 0:
+            return picture
         track = self._track(code, strength)
         if self._change.same and track.painted is not None:
             return track.painted
-        track.seen.rate = self._rate
+        stroke = stroke.at(strength)
+        track.seen = track.seen or [Running() for _ in stroke.sizes(*picture.shape[1:])]
+        for running in track.seen:
+            running.rate = self._rate
         mixed = self._mixed(track, picture, code, strength)
-        painted = self.stylizer.paint_batch([picture], mixed, track.seen)[0].rgb
+        painted = self.stylizer.paint_batch([picture], mixed, stroke, track.seen)[0].rgb
+        painted = faded(painted, picture, strength)
         if track.painted is not None and not self._change.cut:
             painted = _carried_on(track.painted, painted, self._change)
         track.painted = painted
@@ -101,9 +110,10 @@ class FilmStylizer:
             found |= {f"{i}.code": code, f"{i}.numbers": numbers, f"{i}.painted": track.painted}
             if track.own is not None and track.latest is not None:
                 found |= {f"{i}.own": track.own, f"{i}.latest": track.latest}
-            for j, (variance, mean) in enumerate(track.seen.moments):
-                found |= {f"{i}.variance.{j:03}": variance, f"{i}.mean.{j:03}": mean}
-            found |= {f"{i}.grid.{j:03}": grid for j, grid in enumerate(track.seen.grids)}
+            for number, running in enumerate(track.seen):
+                for j, (variance, mean) in enumerate(running.moments):
+                    found |= {f"{i}.{number}.variance.{j:03}": variance, f"{i}.{number}.mean.{j:03}": mean}
+                found |= {f"{i}.{number}.grid.{j:03}": grid for j, grid in enumerate(running.grids)}
         return {name: tensor.cpu().contiguous() for name, tensor in found.items()}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
@@ -120,8 +130,11 @@ class FilmStylizer:
             track = _Track((tensors[f"{name}.code"], strength), since=since)
             track.painted = tensors[f"{name}.painted"]
             track.own, track.latest = tensors.get(f"{name}.own"), tensors.get(f"{name}.latest")
-            track.seen.moments = list(zip(series("variance"), series("mean"), strict=True))
-            track.seen.grids = series("grid")
+            while means := series(f"{len(track.seen)}.mean"):
+                number, running = len(track.seen), Running()
+                running.moments = list(zip(series(f"{number}.variance"), means, strict=True))
+                running.grids = series(f"{number}.grid")
+                track.seen.append(running)
             self._tracks.append(track)
 
 

@@ -25,6 +25,7 @@ from stylize.places import make_folder
 from stylize.pyramid import fuse_pyramids
 from stylize.sharpening import as_sharp_as
 from stylize.sources import Fit, Source, as_source, fitted, overall_shares
+from stylize.strokes import Stroke
 from stylize.styles import ResolvedStyle, perceptual_network, resolve_blend
 from stylize.stylizer import Stylizer, encode_style
 from stylize.tensors import luminance, to_8_bits, to_float
@@ -71,7 +72,7 @@ class FusedStylizer:
         self.stylizer = stylizer
         self.sources = sources
 
-    def paint(self, picture: Tensor, code: Tensor, strength: float = 1.0) -> Tensor:
+    def paint(self, picture: Tensor, code: Tensor, stroke: Stroke, strength: float = 1.0) -> Tensor:
         """Paint in the style of a code (1, code_size); below strength 1 it moves to the pictures' own.
 
         The result is as sharp as the softest of several pictures, or sharper.
@@ -79,7 +80,7 @@ class FusedStylizer:
         if strength != 1:
             own = _own_code(self.sources, self.stylizer.encode)
             code = mix_codes([own, code], [1 - strength, strength])
-        painted = self.stylizer.paint_fused(self.sources, code)
+        painted = self.stylizer.paint_fused(self.sources, code, stroke.at(strength))
         taking_part = [source.rgb for source in self.sources if source.weight > 0]
         return as_sharp_as(painted, taking_part) if len(taking_part) > 1 else painted
 
@@ -156,7 +157,7 @@ def _fused(job: FuseJob, picture: Picture, sources: Sequence[Source], style: Res
     if style is None:
         base = load_base(bundled.base_path())
         code = _own_code(sources, lambda rgb: encode_style(base, perceptual_network(), rgb))
-        style = ResolvedStyle(code, base, cards)
+        style = ResolvedStyle(code, base, cards, stroke=Stroke(width=None))
     painter = Painter(Look(style), job.device, job.dtype, job.settings)
     return painter.paint(
         picture, FusedStylizer(painter.stylizer, sources) if job.mode == "features" else None

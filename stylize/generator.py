@@ -29,8 +29,8 @@ STRIDE = 8
 HEAD_LAYERS = 2
 """So many modulated layers, the last ones, belong to the head."""
 
-_FIXED = ("stem", "attention")
-"""Layers that are the same for every style."""
+_FIXED = "attention"
+"""Layers whose kernels are the same for every style."""
 
 
 def conv_to_the_edge(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1) -> Tensor:
@@ -286,24 +286,39 @@ class Generator(nn.Module):
 
     @property
     def kernels(self) -> dict[str, Tensor]:
-        """The kernels that a style may change, by name: those of the body and the head."""
+        """The kernels that a style may change, by name: those of the body and the head, then the stem's.
+
+        The stem's are last, so that changes without them, as older styles have, are a beginning of the whole.
+        """
         convs = {name: module for name, module in self.named_modules() if isinstance(module, nn.Conv2d)}
-        return {f"{name}.weight": c.weight for name, c in convs.items() if not name.startswith(_FIXED)}
+        names = [name for name in convs if not name.startswith(_FIXED)]
+        names.sort(key=lambda name: name.startswith("stem"))
+        return {f"{name}.weight": convs[name].weight for name in names}
+
+    @property
+    def stem_kernels(self) -> int:
+        """How many of the kernels that a style may change are the stem's."""
+        return sum(name.startswith("stem") for name in self.kernels)
 
     @property
     def changes_size(self) -> int:
         """How many changes of kernels may follow the offsets."""
         return sum(kernel.numel() for kernel in self.kernels.values())
 
+    def kernels_in(self, changes: Tensor) -> int:
+        """How many kernels, the first ones, changes (1, ...) are for: all, or all but the stem's."""
+        whole = changes.shape[1] == self.changes_size
+        return len(self.kernels) - (0 if whole else self.stem_kernels)
+
     def changed_kernels(self, code: Tensor) -> dict[str, Tensor]:
         """The kernels, by name, with the changes that a code (1, ...) brings; none if it brings none."""
         changes = self.parts(code)[2]
         if not changes.shape[1]:
             return {}
-        parts = changes[0].split([kernel.numel() for kernel in self.kernels.values()])
+        kernels = list(self.kernels.items())[: self.kernels_in(changes)]
+        parts = changes[0].split([kernel.numel() for _, kernel in kernels])
         return {
-            name: kernel + part.view_as(kernel)
-            for (name, kernel), part in zip(self.kernels.items(), parts, strict=True)
+            name: kernel + part.view_as(kernel) for (name, kernel), part in zip(kernels, parts, strict=True)
         }
 
     def parts(self, code: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -317,7 +332,7 @@ class Generator(nn.Module):
         return torch.sigmoid(self.run_head(self.run_body(self.run_stem(picture), body), head).float())
 
     def run_stem(self, picture: Tensor) -> Tensor:
-        """RGB (N, 3, H, W) in [0, 1] -> features (N, quarter_width, H / 4, W / 4); local, no style."""
+        """RGB (N, 3, H, W) in [0, 1] -> features (N, quarter_width, H / 4, W / 4); local, no modulation."""
         return F.relu(self.stem_quarter(F.relu(self.stem_half(self.unshuffle(picture - 0.5)))))
 
     def run_body(self, quarter: Tensor, modulation: Modulation, context: "Context | None" = None) -> Tensor:

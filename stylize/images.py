@@ -130,12 +130,22 @@ def read_mask(path: Path, feather: float = 0) -> Tensor:
 
 def resize_picture(picture: Picture, longer_side: int) -> Picture:
     """The picture, and all its frames, with this longer side, proportions kept."""
-    scale = longer_side / max(picture.size)
-    size = (max(1, round(picture.size[0] * scale)), max(1, round(picture.size[1] * scale)))
+    return resize_picture_to(picture, scaled_size(picture.size, longer_side / max(picture.size)))
+
+
+def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    """A width and height, scaled and rounded, each at least 1."""
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def resize_picture_to(picture: Picture, size: tuple[int, int]) -> Picture:
+    """The picture, and all its frames, in this width and height."""
+    if picture.size == size:
+        return picture
     alpha = None if picture.alpha is None else resize_planes(picture.alpha[None], size)[0]
     motion = picture.motion
     if motion is not None:
-        motion = replace(motion, frames=tuple(resize_picture(f, longer_side) for f in motion.frames))
+        motion = replace(motion, frames=tuple(resize_picture_to(f, size) for f in motion.frames))
     return replace(picture, rgb=resize_planes(picture.rgb, size), alpha=alpha, motion=motion)
 
 

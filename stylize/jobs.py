@@ -75,12 +75,12 @@ class Refused:
 
 def record(
     source: Place, target: Place | str, status: str, style: str, seconds: float = 0,
-    error: str = "", warning: str = "",
+    error: str = "", warning: str = "", stroke: float | None = None,
 ) -> dict[str, object]:  # fmt: skip
     """What became of one input, for JSON: the keys that `--json` promises."""
     return {
         "source": str(source), "target": str(target), "status": status, "seconds": round(seconds, 3),
-        "style": style, "error": error, "warning": warning,
+        "style": style, "error": error, "warning": warning, "stroke": stroke,
     }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from stylize.dataset import PictureSet
+from stylize.devices import comparing_autocast
 from stylize.encoder import ENCODER_LAYERS, StyleStatistics, describe, moments_vector
 from stylize.files import write_tensors
 from stylize.perceptual import DEEP_LAYERS, SHALLOW_LAYERS, CompactVGG, LossNetwork, fit_to_network
@@ -38,7 +39,7 @@ def look_at(picture: Tensor, encoder_network: CompactVGG, loss_network: LossNetw
     device, cpu = encoder_network.mean.device, torch.device("cpu")
     floats = fit_to_network(to_float(picture)[None]).to(device)
     pair = torch.cat([floats, luminance(floats).expand_as(floats)])
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+    with torch.no_grad(), comparing_autocast(device):
         both = describe(floats.expand_as(pair), loss_network(pair)).to(cpu)
         vector = moments_vector(encoder_network(floats, ENCODER_LAYERS)).cpu()
     return vector, both.mean_of([0]), both.mean_of([1])

@@ -51,10 +51,13 @@ _PRIVATE = {
 }
 
 
-def xmp_packet(cards: Sequence[StyleCard], original: bytes = b"", source_type: str = SOURCE_TYPE) -> bytes:
+def xmp_packet(
+    cards: Sequence[StyleCard], original: bytes = b"", source_type: str = SOURCE_TYPE, settings: str = ""
+) -> bytes:
     """XMP that marks a result and credits its styles, added to the original's if that can be read.
 
-    `source_type` says how it was made; for a `COMPOSITE` the cards name the pictures put together.
+    `source_type` says how it was made; for a `COMPOSITE` the cards name the pictures put together. `settings`
+    says with which settings, as IPTC's AIPromptInformation.
     """
     by_model = source_type != COMPOSITE
     root, rdf = _parsed(original)
@@ -65,6 +68,7 @@ def xmp_packet(cards: Sequence[StyleCard], original: bytes = b"", source_type: s
         f"{{{_NAMESPACES['photoshop']}}}Credit": credit(cards) if by_model else together,
         f"{{{_NAMESPACES['xmp']}}}CreatorTool": f"stylize {__version__}",
         **(system if by_model else {}),
+        **({f"{{{_IPTC}}}AIPromptInformation": settings} if settings else {}),
     }
     _remove(rdf, {*values, f"{{{_IPTC}}}ArtworkOrObject"})
     description = ET.SubElement(rdf, f"{{{_RDF}}}Description", {f"{{{_RDF}}}about": ""})

@@ -4,14 +4,16 @@ Pictures are uint8 or uint16 (3, H, W), all of a call alike. Everything runs in 
 large ones need little memory.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from stylize.tensors import luminance, to_float, to_pixels
+from stylize.tensors import luminance, row_bands, to_float, to_pixels
 
-_BAND = 512
+_FADED = 0.3
+"""Strength below which a painting fades into the photograph: there the network itself hardly changes it, so
+nothing is seen twice."""
 
 
 def with_palette(strokes: Tensor, palette: Tensor) -> Tensor:
@@ -37,6 +39,14 @@ def keep_colour(painted: Tensor, photo: Tensor) -> Tensor:
     )
 
 
+def faded(painted: Tensor, photo: Tensor, strength: float) -> Tensor:
+    """A painting of this strength, which at 0 is the photograph itself, bit for bit."""
+    share = min(1.0, strength / _FADED)
+    if share in (0, 1):
+        return painted if share else photo
+    return _by_bands(painted, lambda rows: torch.lerp(_floats(photo, rows), _floats(painted, rows), share))
+
+
 def masked(inside: Tensor, outside: Tensor, mask: Tensor) -> Tensor:
     """One picture where the mask (H, W) is 255, the other where it is 0, blended between."""
 
@@ -50,14 +60,9 @@ def masked(inside: Tensor, outside: Tensor, mask: Tensor) -> Tensor:
 def _by_bands(like: Tensor, band: Callable[[slice], Tensor]) -> Tensor:
     """A picture like `like`, computed band by band: rows -> floats (1, 3, h, W) in [0, 1]."""
     result = torch.empty_like(like)
-    for rows in _bands(like.shape[1]):
+    for rows in row_bands(like.shape[1]):
         result[:, rows] = to_pixels(band(rows)[0], like.dtype)
     return result
-
-
-def _bands(height: int) -> Iterator[slice]:
-    for top in range(0, height, _BAND):
-        yield slice(top, min(top + _BAND, height))
 
 
 def _floats(picture: Tensor, rows: slice) -> Tensor:
@@ -68,7 +73,7 @@ def _tone(picture: Tensor) -> tuple[float, float]:
     """Mean and standard deviation of the luminance."""
     count = picture.shape[1] * picture.shape[2]
     total = squares = 0.0
-    for rows in _bands(picture.shape[1]):
+    for rows in row_bands(picture.shape[1]):
         light = luminance(_floats(picture, rows)).double()
         total += light.sum().item()
         squares += light.square().sum().item()

@@ -10,6 +10,7 @@ Four kinds, told apart by the `kind` in their metadata:
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -28,7 +29,8 @@ from stylize.errors import WeightsError
 from stylize.files import write_tensors
 from stylize.generator import Generator
 from stylize.perceptual import VGG19, CompactVGG
-from stylize.trust import read_header
+from stylize.strokes import MEDIUM, Stroke, stroke_of_card
+from stylize.trust import parse_json, read_header
 
 FORMAT_VERSION = "1"
 
@@ -71,6 +73,17 @@ class Style:
     canvas: Canvas | None = None
     """What its textures are painted on, if it learnt that."""
     adapters: Adapters | None = None
+    noise: float = 0.0
+    """Amplitude of the noise that it was trained with, see `Stroke`."""
+    detail: float = 0.0
+    """Share of the photograph's detail that later passes see, see `Stroke`."""
+
+    @property
+    def stroke(self) -> Stroke:
+        """How its strokes are laid on. A style with networks of its own, as `stylize cycle` trains, keeps all
+        detail unless its card asks for strokes."""
+        usual = MEDIUM if self.base is None else None
+        return Stroke(stroke_of_card(self.card.stroke, usual), self.noise, self.detail)
 
     def code_for(self, generator: Generator) -> Tensor:
         """All that a generator needs to paint in this style: code, offsets and changes of its kernels.
@@ -124,6 +137,8 @@ def save_style(path: Path, style: Style) -> None:
     if style.moments is not None:
         tensors["moments"] = style.moments.detach().cpu().float().reshape(1, -1)
     metadata = {"card": style.card.to_json()}
+    if style.noise or style.detail:
+        metadata["painting"] = json.dumps({"noise": style.noise, "detail": style.detail})
     if style.base is not None:
         networks = _base_tensors(style.base)
         style.base_identity = _identity(networks)
@@ -153,6 +168,7 @@ def load_style(path: Path) -> Style:
         has_moments = "moments" in file.claims
         moments = file.tensor("moments", (1, moments_size())).float() if has_moments else None
         style = Style(code, file.card(), file.metadata.get("identity", ""), base, moments)
+        style.noise, style.detail = file.amplitude("noise"), file.amplitude("detail")
         if "reverse.code" in file.claims and back is not None:
             style.reverse = Style(file.code("reverse.code", back), style.card, back.identity, back)
         if of_canvas:
@@ -393,6 +409,17 @@ class _Checked:
         if code.ndim != 2 or len(code) != 1 or (base and not _fits(code, base.generator)):
             raise self.fault("its style code has the wrong shape")
         return code
+
+    def amplitude(self, name: str) -> float:
+        """A number from 0 to 1 that says how the style is painted; 0 where the file says nothing."""
+        try:
+            values = parse_json(self.metadata.get("painting", "{}"))
+            value = float(values.get(name, 0.0))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise self.fault("what it says of its painting is damaged") from error
+        if not 0 <= value <= 1:
+            raise self.fault(f"its {name} is not between 0 and 1")
+        return value
 
     def card(self) -> StyleCard:
         """The style card in the metadata."""

@@ -91,7 +91,9 @@ def _start(job: OptimiseJob, picture: Picture, device: torch.device, dtype: torc
     if job.init == "content":
         return picture.rgb
     style = resolve_blend([f"{path}:{weight}" for path, weight in job.works])
-    return Stylizer(style.base, perceptual_network, device, dtype).paint(picture.rgb, style.code)
+    return Stylizer(style.base, perceptual_network, device, dtype).paint(
+        picture.rgb, style.code, style.stroke
+    )
 
 
 def _write(job: OptimiseJob, picture: Picture) -> None:

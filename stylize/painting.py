@@ -23,7 +23,7 @@ from stylize.errors import PictureError, sentence_of
 from stylize.explaining import explain
 from stylize.files import Claims
 from stylize.generator import mix_codes
-from stylize.images import read_picture, read_rgb, resize_picture, write_picture
+from stylize.images import read_picture, read_rgb, resize_picture_to, scaled_size, write_picture
 from stylize.jobs import Job, record
 from stylize.looks import Look
 from stylize.marking import SOURCE_TYPE, Metadata, clip_tags, without_private, xmp_packet
@@ -34,7 +34,8 @@ from stylize.places import Place, at_hand, make_folder, written_at
 from stylize.proofs import thumbnail
 from stylize.sheets import write_sheet
 from stylize.steady import SteadyStylizer
-from stylize.styles import perceptual_network
+from stylize.strokes import Stroke
+from stylize.styles import ResolvedStyle, perceptual_network
 from stylize.stylizer import Stylizer
 from stylize.tiling import Frame
 from stylize.traces import OURS, Existing, is_ours, of_existing, styles_of
@@ -74,8 +75,10 @@ class PaintSettings:
     batch: int | None = None
     workers: int | None = None
     metadata: Metadata = "all"
+    stroke: float | None = None
+    """Width of the strokes in percent of the picture's shorter side; None: as the style's card says."""
     seed: int = 0
-    """Of the chance in varied results."""
+    """Of the noise in varied results, and of that in the first pass."""
     keep_grey: bool = False
     """Write the paintings of grey photographs in grey."""
     explain: bool = False
@@ -100,12 +103,14 @@ class Outcome:
     before: bytes = b""
     after: bytes = b""
     """Small pictures for a proof sheet, where the settings ask for them."""
+    stroke: float | None = None
+    """Width of the strokes in percent of the picture's shorter side; None: painted in one pass."""
 
     def record(self) -> dict[str, object]:
         """The outcome for JSON."""
         status, job = _TOLD.get(self.status, self.status), self.job
         warning, error = ("", self.note) if status == "failed" else (self.note, "")
-        return record(job.source, job.target, status, job.style, self.seconds, error, warning)
+        return record(job.source, job.target, status, job.style, self.seconds, error, warning, self.stroke)
 
 
 class Engine(Protocol):
@@ -124,7 +129,7 @@ class Engine(Protocol):
 class Brush(Protocol):
     """What paints one picture, or one frame."""
 
-    def paint(self, picture: Tensor, code: Tensor, strength: float = 1.0) -> Tensor:
+    def paint(self, picture: Tensor, code: Tensor, stroke: Stroke, strength: float = 1.0) -> Tensor:
         """Paint uint8 or uint16 RGB (3, H, W) in the style of a code (1, code_size); same form and size."""
         ...
 
@@ -140,6 +145,8 @@ class _Task:
     job: Job
     seconds: float = 0.0
     picture: Picture | None = None
+    size: tuple[int, int] | None = None
+    """Width and height of the result; the picture may be larger while it is painted."""
     sheet: Image.Image | None = None
     is_clip: bool = False
     """Is it a clip that is to be painted?"""
@@ -152,10 +159,10 @@ class _Task:
         """The task with changes, and the time since `started` added."""
         return replace(self, seconds=self.seconds + time.monotonic() - started, **changes)  # pyright: ignore
 
-    def outcome(self) -> Outcome:
+    def outcome(self, stroke: float | None) -> Outcome:
         """What became of the job, once that is clear."""
         assert self.status is not None
-        return Outcome(self.job, self.status, self.seconds, self.note, self.before, self.after)
+        return Outcome(self.job, self.status, self.seconds, self.note, self.before, self.after, stroke)
 
 
 class Painter:
@@ -169,6 +176,7 @@ class Painter:
         self.code = look.style.code
         self.settings = settings
         self._written: dict[Job, Outcome] = {}
+        self.stroke = self._stroke_of(look.style)
         self.batch = settings.batch or (1 if place.type == "cpu" else _BATCH_ON_ACCELERATOR)
         if settings.strength != 1 or not look.is_plain:
             self.batch = 1  # what is painted then depends on the picture
@@ -178,10 +186,17 @@ class Painter:
 
         A brush of one's own paints stills only.
         """
-        picture = self._sized(picture)
+        picture, size = self._sized(picture)
         if brush is None:
-            return self._marked(self._composed(picture))
-        return self._marked(replace(picture, rgb=self._compose(picture.rgb, brush)))
+            painted = self._composed(picture)
+        else:
+            painted = replace(picture, rgb=self._compose(picture.rgb, brush))
+        return self._marked(resize_picture_to(painted, size))
+
+    def _stroke_of(self, style: ResolvedStyle) -> Stroke:
+        """The stroke of a style, as wide as the settings say if they say so."""
+        width, seed = self.settings.stroke, self.settings.seed
+        return replace(style.stroke, width=style.stroke.width if width is None else width, seed=seed)
 
     def _composed(self, picture: Picture) -> Picture:
         """The picture painted; of an animation, every frame in one steady manner."""
@@ -199,13 +214,17 @@ class Painter:
     def _compose(self, photo: Tensor, brush: Brush) -> Tensor:
         """All that the look asks for, for one photograph (3, H, W)."""
         look, strength = self.look, self.settings.strength
-        painted = brush.paint(photo, self.code, strength)
+        painted = brush.paint(photo, self.code, self.stroke, strength)
         if look.palette is not None:
-            painted = with_palette(painted, brush.paint(photo, look.palette.code, strength))
+            colours = brush.paint(photo, look.palette.code, self._stroke_of(look.palette), strength)
+            painted = with_palette(painted, colours)
         if look.keep_colour:
             painted = keep_colour(painted, photo)
         if look.mask is not None:
-            outside = brush.paint(photo, look.outside.code, strength) if look.outside else photo
+            outside = photo
+            if look.outside is not None:
+                stroke = self._stroke_of(look.outside)
+                outside = brush.paint(photo, look.outside.code, stroke, strength)
             painted = masked(painted, outside, self._mask_for(photo, look.mask))
         return painted
 
@@ -233,7 +252,7 @@ class Painter:
             )
             painted = (task for tasks in groups_of(read, window) for task in self._paint_window(tasks, tell))
             for task in ahead(writers, lambda task: self._write(task, claims), painted, count):
-                yield task.outcome()
+                yield task.outcome(self.stroke.width)
                 self._written.pop(task.job, None)
 
     @property
@@ -270,19 +289,19 @@ class Painter:
                 _check_clip(job, self.settings)
                 return task.then(started, is_clip=True)
             picture = for_format(read_picture(job.source), job.format_name)
-            picture = self._sized(picture, str(job.source))
+            picture, size = self._sized(picture, str(job.source))
             before = thumbnail(picture.rgb) if self.settings.proofs else b""
-            return task.then(started, picture=picture, before=before)
+            return task.then(started, picture=picture, size=size, before=before)
         except Exception as fault:  # whatever is wrong with one file must not stop the rest
             return _failed(task, started, fault, job.source)
 
     def _paint_window(self, tasks: Sequence[_Task], tell: Tell) -> Iterator[_Task]:
         """Paint tasks in batches of one size and depth, what moves alone; they come back in their order."""
-        sizes: dict[tuple[Frame, torch.dtype, int | None], list[int]] = {}
+        sizes: dict[tuple[tuple[Frame, ...], torch.dtype, int | None], list[int]] = {}
         for index, task in enumerate(tasks):
             if (picture := task.picture) is not None:
                 alone = None if picture.motion is None and not task.job.variant else index
-                kind = self.stylizer.frame([picture.rgb]), picture.rgb.dtype, alone
+                kind = self.stylizer.frames(picture.rgb, self.stroke), picture.rgb.dtype, alone
                 sizes.setdefault(kind, []).append(index)
         result = [self._paint_clip(task, tell) if task.is_clip else task for task in tasks]
         for same_size in sizes.values():
@@ -300,7 +319,7 @@ class Painter:
         plain = self.settings.strength == 1 and self.look.is_plain and pictures[0].motion is None
         try:
             if plain:
-                painted = self.stylizer.paint_batch([picture.rgb for picture in pictures], self.code)
+                painted = self.stylizer.paint_batch([p.rgb for p in pictures], self.code, self.stroke)
                 pairs = zip(pictures, painted, strict=True)
                 results = [(replace(photo, rgb=result.rgb), result.finite) for photo, result in pairs]
             else:
@@ -344,10 +363,11 @@ class Painter:
         from stylize.filming import Order
 
         settings, marked = self.settings, self.settings.metadata != "none"
+        xmp = xmp_packet(self.look.cards, settings=self._in_words()) if marked else b""
         return Order(
             source, target, self._identity(source, named), settings.longer_side, settings.quality,
             settings.resume, settings.workers != 0, settings.metadata,
-            clip_tags(self.look.cards) if marked else {}, xmp_packet(self.look.cards) if marked else b"",
+            clip_tags(self.look.cards) if marked else {}, xmp,
         )  # fmt: skip
 
     def _identity(self, clip: Path, named: Place) -> str:
@@ -357,8 +377,9 @@ class Painter:
         written = found.st_mtime_ns if isinstance(named, Path) else written_at(named)
         facts = (found.st_size, written, settings.strength, settings.longer_side, settings.quality)
         facts += (look.keep_colour, look.style.base.identity, str(self.stylizer.dtype), __version__)
-        digest = hashlib.sha256(repr(facts).encode())
         parts = (look.style, look.palette, look.outside)
+        facts += tuple(self._stroke_of(part) if part else None for part in parts)
+        digest = hashlib.sha256(repr(facts).encode())
         for tensor in (*(part.code if part else None for part in parts), look.mask):
             digest.update(b"-" if tensor is None else tensor.numpy().tobytes())
         return digest.hexdigest()
@@ -367,22 +388,29 @@ class Painter:
         """What painting changes in a task."""
         assert task.picture is not None
         note = "" if finite else f"{task.job.source} overflowed in fp16 and was painted again in fp32."
-        changes = {"picture": self._marked(painted), "note": note}
+        assert task.size is not None
+        changes = {"picture": self._marked(resize_picture_to(painted, task.size)), "note": note}
         if self.settings.explain:
             title = " + ".join(card.name for card in self.look.style.cards)
-            changes["sheet"] = explain(self.stylizer, task.picture.rgb, self.code, title)
+            changes["sheet"] = explain(self.stylizer, task.picture.rgb, self.code, self.stroke, title)
         return changes
 
     def _marked(self, painted: Picture) -> Picture:
         """The painting with as much of the photograph's metadata as is wanted."""
         painted = replace(painted, grey=painted.grey and self.settings.keep_grey)
-        return marked(painted, self.look.cards, self.settings.metadata)
+        return marked(painted, self.look.cards, self.settings.metadata, settings=self._in_words())
+
+    def _in_words(self) -> str:
+        """The settings for the mark in a result."""
+        width = self.stroke.width
+        stroke = "one pass" if width is None else f"stroke {width:.3g} %"
+        return f"{stroke}, strength {self.settings.strength:g}"
 
     def _write(self, task: _Task, claims: Claims) -> _Task:
         """Write what is painted; until it is yielded, that is remembered."""
         task = self._written_task(task, claims)
         if task.status == "done":
-            self._written[task.job] = task.outcome()
+            self._written[task.job] = task.outcome(self.stroke.width)
         return task
 
     def _written_task(self, task: _Task, claims: Claims) -> _Task:
@@ -416,10 +444,19 @@ class Painter:
             return {"before": thumbnail(read_rgb(job.source)), "after": thumbnail(read_rgb(job.target))}
         return {}
 
-    def _sized(self, picture: Picture, name: str = "the picture") -> Picture:
+    def _sized(self, picture: Picture, name: str = "the picture") -> tuple[Picture, tuple[int, int]]:
+        """The picture in the size in which it is painted, and the width and height of the result.
+
+        Results that are smaller than the first pass are painted at its size and reduced: they look like
+        larger ones.
+        """
         self._check_mask(picture.size, name)
-        side = self.settings.longer_side
-        return resize_picture(picture, side) if side else picture
+        if not self.settings.longer_side:
+            return picture, picture.size
+        scale = self.settings.longer_side / max(picture.size)
+        least = min(1.0, (self.stroke.first_side or 0) / min(picture.size))
+        painted = resize_picture_to(picture, scaled_size(picture.size, max(scale, least)))
+        return painted, scaled_size(picture.size, scale)
 
     def _check_mask(self, size: tuple[int, int], name: str) -> None:
         """Raises PictureError if there is a mask that is not for a picture of this width and height."""
@@ -470,15 +507,19 @@ def _check_clip(job: Job, settings: PaintSettings) -> None:
 
 
 def marked(
-    result: Picture, cards: Sequence[StyleCard], wanted: Metadata, source_type: str = SOURCE_TYPE
+    result: Picture,
+    cards: Sequence[StyleCard],
+    wanted: Metadata,
+    source_type: str = SOURCE_TYPE,
+    settings: str = "",
 ) -> Picture:
     """A result with as much of its metadata as is wanted, and a mark that says how it was made."""
     if wanted == "none":
         return replace(result, exif=b"", xmp=b"", texts={})
     if wanted == "public":
-        xmp = xmp_packet(cards, source_type=source_type)
+        xmp = xmp_packet(cards, source_type=source_type, settings=settings)
         return replace(result, exif=without_private(result.exif), xmp=xmp, texts={})
-    return replace(result, xmp=xmp_packet(cards, result.xmp, source_type))
+    return replace(result, xmp=xmp_packet(cards, result.xmp, source_type, settings))
 
 
 def for_format(picture: Picture, format_name: str) -> Picture:

@@ -168,7 +168,7 @@ def _preview(style: Style, base: Base, photo: Path) -> bytes:
     device = choose_device("auto")
     stylizer = Stylizer(base, perceptual_network, device, choose_dtype("auto", device))
     buffer = io.BytesIO()
-    to_image(stylizer.paint(picture.rgb, style.code_for(base.generator))).save(
+    to_image(stylizer.paint(picture.rgb, style.code_for(base.generator), style.stroke)).save(
         buffer, format="JPEG", quality=90
     )
     return buffer.getvalue()

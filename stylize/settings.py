@@ -79,7 +79,7 @@ def _typed(value: Any, now: Any, key: str, source: str) -> Any:
     elif isinstance(now, float):
         fits = isinstance(value, (int, float)) and not isinstance(value, bool)
     elif isinstance(now, tuple):
-        fits = isinstance(value, Sequence) and len(value) == len(now)
+        fits = isinstance(value, Sequence) and (not now or len(value) == len(now))
     else:
         fits = isinstance(value, type(now)) and not isinstance(value, bool)
     if not fits:

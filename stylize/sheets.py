@@ -27,7 +27,7 @@ def sheet_of_styles(photo: Path, target: Path, width: int, columns: int = 4) -> 
     for name in bundled.style_paths():
         style = resolve_style(name)
         stylizer = Stylizer(style.base, perceptual_network, device, choose_dtype("auto", device))
-        named.append((name, stylizer.paint(picture.rgb, style.code)))
+        named.append((name, stylizer.paint(picture.rgb, style.code, style.stroke)))
     save_sheet(named, target, columns)
 
 

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from stylize.generator import mix_codes
+from stylize.mixing import faded
+from stylize.strokes import Stroke
 from stylize.stylizer import Stylizer
 from stylize.tiling import Recording
 
@@ -26,14 +28,18 @@ class SteadyStylizer:
     def __init__(self, stylizer: Stylizer, frames: Sequence[Tensor]) -> None:
         self.stylizer = stylizer
         self.samples = samples_of(frames)
-        self._seen: list[tuple[Tensor, float, Tensor, Recording]] = []
+        self._seen: list[tuple[Tensor, float, Tensor, list[Recording]]] = []
 
-    def paint(self, picture: Tensor, code: Tensor, strength: float = 1.0) -> Tensor:
+    def paint(self, picture: Tensor, code: Tensor, stroke: Stroke, strength: float = 1.0) -> Tensor:
         """Paint one frame, uint8 or uint16 (3, H, W), in the style of a code (1, code_size)."""
-        mixed, seen = self._held(code, strength)
-        return self.stylizer.paint_batch([picture], mixed, seen)[0].rgb
+        if strength == 0:
+            return picture
+        stroke = stroke.at(strength)
+        mixed, seen = self._held(code, stroke, strength)
+        painted = self.stylizer.paint_batch([picture], mixed, stroke, seen)[0].rgb
+        return faded(painted, picture, strength)
 
-    def _held(self, code: Tensor, strength: float) -> tuple[Tensor, Recording]:
+    def _held(self, code: Tensor, stroke: Stroke, strength: float) -> tuple[Tensor, list[Recording]]:
         """The code and the statistics for all frames; a look has two or three codes, so all are kept."""
         for known, its_strength, mixed, seen in self._seen:
             if its_strength == strength and torch.equal(known, code):
@@ -42,7 +48,7 @@ class SteadyStylizer:
         if strength != 1:
             own = torch.stack([self.stylizer.encode(frame) for frame in self.samples]).mean(dim=0)
             mixed = mix_codes([own, code], [1 - strength, strength])
-        seen = self.stylizer.look_over(self.samples, mixed)
+        seen = self.stylizer.look_over(self.samples, mixed, stroke)
         self._seen.append((code, strength, mixed, seen))
         return mixed, seen
 

@@ -1,7 +1,7 @@
 """From what the user calls a style to a code and the base that paints it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from stylize.images import read_rgb
 from stylize.model import Base, Style, load_base, load_perceptual, load_style
 from stylize.perceptual import CompactVGG
 from stylize.selection import read_all
+from stylize.strokes import Stroke, mean_stroke
 from stylize.stylizer import picture_moments
 from stylize.tensors import luminance, to_float
 
@@ -38,6 +39,8 @@ class ResolvedStyle:
     cards: tuple[StyleCard, ...] = ()
     canvas: Canvas | None = None
     """What its textures are painted on, if it brings that along."""
+    stroke: Stroke = field(default_factory=Stroke)
+    """How strokes are laid on, unless the user wants it otherwise."""
 
 
 @cache
@@ -67,9 +70,12 @@ def blend(parts: Sequence[tuple[str, ResolvedStyle, float]]) -> ResolvedStyle:
     for name, style in zip(names, styles, strict=True):
         if style.base.identity != first.identity:
             raise UsageError(f"{names[0]} and {name} were made for different bases and cannot be mixed.")
-    code = mix_codes([style.code for style in styles], [weight / total for weight in weights])
+    shares = [weight / total for weight in weights]
+    code = mix_codes([style.code for style in styles], shares)
     canvas = next((style.canvas for style in styles if style.canvas is not None), None)
-    return ResolvedStyle(code, first, tuple(card for style in styles for card in style.cards), canvas)
+    cards = tuple(card for style in styles for card in style.cards)
+    stroke = mean_stroke([style.stroke for style in styles], shares)
+    return ResolvedStyle(code, first, cards, canvas, stroke)
 
 
 def _check_weights(weights: Sequence[float]) -> float:
@@ -94,7 +100,7 @@ def resolve_style(reference: str, reverse: bool = False, offline: bool = False) 
             raise _no_way_back(reference)
         style = style.reverse if reverse and style.reverse else style
         base = style.base or base_of(style, path)
-        return ResolvedStyle(style.code_for(base.generator), base, (style.card,), style.canvas)
+        return ResolvedStyle(style.code_for(base.generator), base, (style.card,), style.canvas, style.stroke)
     if reverse:
         raise _no_way_back(reference)
     base = load_base(bundled.base_path())

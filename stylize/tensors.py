@@ -1,8 +1,12 @@
 """Pictures as tensors: 8- or 16-bit arrays to floats in [0, 1] and back, colour to luminance, padding."""
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+_BAND = 512
 
 # ITU-R BT.601 luma, the weights behind Pillow's "L" mode.
 _LUMA = (0.299, 0.587, 0.114)
@@ -76,3 +80,9 @@ def reflect_pad(picture: Tensor, left: int, right: int, top: int, bottom: int) -
     """Mirror-pad an (N, C, H, W) picture by any amount, also by more than the picture is wide."""
     height, width = picture.shape[-2:]
     return mirrored_window(picture, range(-top, height + bottom), range(-left, width + right))
+
+
+def row_bands(height: int) -> Iterator[slice]:
+    """Bands of rows that cover a picture from top to bottom: what runs band by band needs little memory."""
+    for top in range(0, height, _BAND):
+        yield slice(top, min(top + _BAND, height))

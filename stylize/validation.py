@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylize.dataset import PictureSet, centre_crop
+from stylize.devices import comparing_autocast
 from stylize.encoder import StyleStatistics
 from stylize.judging import content_distance, edge_ssim
 from stylize.library import PHOTOGRAPH, StyleLibrary
@@ -75,7 +76,7 @@ def validate_styles(
 
 
 def _features(picture: Tensor, loss_network: LossNetwork, device: torch.device) -> Features:
-    with torch.autocast(device.type, torch.bfloat16):
+    with comparing_autocast(device):
         return {k: v.float().cpu() for k, v in loss_network(picture.to(device)).items()}
 
 

@@ -23,11 +23,13 @@ from stylize.cards import StyleCard
 from stylize.console import debugging
 from stylize.errors import UsageError, sentence_of
 from stylize.paths import READABLE
+from stylize.strokes import STROKES
 
 _FIRST = "ink-wash"
 """The style that a photograph is shown in at first."""
 
 _SIZES = {"As the photo": None, "1024 pixels": 1024, "2048 pixels": 2048, "4096 pixels": 4096}
+_STROKES = {"by style": None, **STROKES}
 _FORMATS = {"As the photo": None, "JPEG": "jpg", "PNG": "png", "WebP": "webp", "TIFF": "tiff"}
 
 _FOUR, _NEARER = "Four variations", "Four nearer to it"
@@ -143,6 +145,7 @@ class Window:
         self.about = gr.HTML(elem_id="about")
         with gr.Row():
             self.strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", scale=3, elem_id="strength")
+            self.stroke = gr.Dropdown(list(_STROKES), value="by style", label="Stroke", elem_id="stroke")
             self.keep_colour = gr.Checkbox(label="Keep the colours", scale=2, elem_id="keep-colour")
         with gr.Row():
             self.download = gr.Button("Download in full size", variant="primary", elem_id="download")
@@ -187,7 +190,7 @@ class Window:
     @property
     def _manner(self) -> list[Any]:
         """The components that say how a style is laid on, in the order of `_manner_of`."""
-        return [self.strength, self.keep_colour, self.size, self.format, self.private]
+        return [self.strength, self.stroke, self.keep_colour, self.size, self.format, self.private]
 
     def _wire_photo(self) -> None:
         shown = [self.sitting, self.room, self.photo, self.hint, self.stage, self.about, self.saved]
@@ -195,7 +198,7 @@ class Window:
             opened = self._on(source.upload, self._open, [self.sitting, source, *self._manner], shown)
             self._on(opened.success, self._show_styles, self.sitting, self.styles)
             self._on(opened.success, _no_variations, None, [self.four, self.vary])
-        for control in (self.strength, self.keep_colour, self.size):
+        for control in (self.strength, self.stroke, self.keep_colour, self.size):
             self._look_after(control.input)
 
     def _wire_styles(self) -> None:
@@ -387,9 +390,12 @@ def _sliders(sitting: Sitting) -> list[Any]:
     return shown + [gr.update(visible=False)] * (MOST_BLENDED - len(shown))
 
 
-def _manner_of(strength: float, keep_colour: bool, size: str, format: str, private: bool) -> Manner:
+def _manner_of(
+    strength: float, stroke: str, keep_colour: bool, size: str, format: str, private: bool
+) -> Manner:
     """What the components say."""
-    return Manner(strength, keep_colour, _FORMATS[format], _SIZES[size], "public" if private else "all")
+    metadata = "public" if private else "all"
+    return Manner(strength, keep_colour, _FORMATS[format], _SIZES[size], metadata, _STROKES[stroke])
 
 
 def _kinds() -> list[str]:

@@ -53,7 +53,20 @@ def test_at_first_they_change_nothing_and_then_every_kernel(generator: Generator
     changed = generator.changed_kernels(style.code_for(generator))
     assert set(changed) == set(generator.kernels)
     assert all((changed[name] != kernel).any() for name, kernel in generator.kernels.items())
-    assert not any(name.startswith(("stem", "attention")) for name in changed)
+    assert not any(name.startswith("attention") for name in changed)
+
+
+def test_changes_without_the_stem_leave_it_alone(generator: Generator) -> None:
+    style = style_for(generator)
+    assert style.adapters is not None
+    body = len(style.adapters.up) - generator.stem_kernels
+    style.adapters.up, style.adapters.down = style.adapters.up[:body], style.adapters.down[:body]
+    changed = generator.changed_kernels(style.code_for(generator))
+    assert changed
+    assert not any(name.startswith("stem") for name in changed)
+    again = Adapters.of_changes(generator, style.adapters.changes())
+    assert len(again.up) == body
+    assert torch.allclose(again.changes(), style.adapters.changes(), atol=1e-4)
 
 
 def test_painting_with_them_is_running_the_network_with_these_kernels(generator: Generator) -> None:

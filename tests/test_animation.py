@@ -22,7 +22,10 @@ from stylize.paths import FORMATS
 from stylize.picture import Motion
 from stylize.pixels import rgb_tensor
 from stylize.steady import SteadyStylizer, samples_of
+from stylize.strokes import Stroke
 from stylize.styles import resolve_style
+
+ONE_PASS = Stroke(width=None)
 
 TIMES = [40, 80, 120, 50, 40, 90]
 SIZE = (151, 61)
@@ -175,8 +178,8 @@ def test_what_stands_still_is_painted_the_same(strength: float) -> None:
     painter = Painter(Look(resolve_style("van-gogh")), "cpu", "fp32", PaintSettings())
     photos = wide_film()
     steady = SteadyStylizer(painter.stylizer, photos)
-    alone = [painter.stylizer.paint(photo, painter.code, strength) for photo in photos]
-    together = [steady.paint(photo, painter.code, strength) for photo in photos]
+    alone = [painter.stylizer.paint(photo, painter.code, ONE_PASS, strength) for photo in photos]
+    together = [steady.paint(photo, painter.code, ONE_PASS, strength) for photo in photos]
     assert still_change(alone) > 1
     assert still_change(together) == 0
     # It is still the same style: not far from what each frame would be by itself.
@@ -186,8 +189,8 @@ def test_what_stands_still_is_painted_the_same(strength: float) -> None:
 def test_one_frame_alone_is_painted_as_ever() -> None:
     painter = Painter(Look(resolve_style("van-gogh")), "cpu", "fp32", PaintSettings())
     (photo, *_) = wide_film()
-    steady = SteadyStylizer(painter.stylizer, [photo]).paint(photo, painter.code)
-    assert (steady.int() - painter.stylizer.paint(photo, painter.code).int()).abs().max() <= 1
+    steady = SteadyStylizer(painter.stylizer, [photo]).paint(photo, painter.code, ONE_PASS)
+    assert (steady.int() - painter.stylizer.paint(photo, painter.code, ONE_PASS).int()).abs().max() <= 1
 
 
 def test_samples_are_spread_and_few() -> None:

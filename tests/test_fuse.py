@@ -23,9 +23,12 @@ from stylize.pixels import rgb_tensor
 from stylize.pyramid import doubled, fuse_pyramids, halved, quality
 from stylize.sharpening import as_sharp_as, sharpness
 from stylize.sources import Source, as_source, fitted, overall_shares, shares_at
+from stylize.strokes import Stroke
 from stylize.styles import perceptual_network, resolve_style
 from stylize.stylizer import Stylizer
 from stylize.tensors import to_float, to_pixels
+
+ONE_PASS = Stroke(width=None)
 
 CPU = torch.device("cpu")
 BENCHMARK = Path(__file__).parent.parent / "benchmarks/fusing.py"
@@ -143,9 +146,23 @@ def test_what_does_not_cover_takes_no_part_beside_itself() -> None:
 def test_one_picture_alone_is_painted_as_by_apply() -> None:
     one, other, code = picture(157, 101), picture(157, 101, 1), resolve_style("van-gogh").code
     paint = stylizer()
-    assert differ(paint.paint_fused([Source(one, 1), Source(other, 0)], code), paint.paint(one, code)) <= 1
-    assert differ(paint.paint_fused([Source(one, 0), Source(other, 2)], code), paint.paint(other, code)) <= 1
-    assert differ(paint.paint_fused([Source(one, 1)] * 3, code), paint.paint(one, code)) <= 1
+    assert (
+        differ(
+            paint.paint_fused([Source(one, 1), Source(other, 0)], code, ONE_PASS),
+            paint.paint(one, code, ONE_PASS),
+        )
+        <= 1
+    )
+    assert (
+        differ(
+            paint.paint_fused([Source(one, 0), Source(other, 2)], code, ONE_PASS),
+            paint.paint(other, code, ONE_PASS),
+        )
+        <= 1
+    )
+    assert (
+        differ(paint.paint_fused([Source(one, 1)] * 3, code, ONE_PASS), paint.paint(one, code, ONE_PASS)) <= 1
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
@@ -168,30 +185,37 @@ def test_fused_pictures_are_no_softer_than_their_softest() -> None:
     blurred = [gaussian_blur(picture(157, 101, seed), [9, 9], [2.0, 2.0]) for seed in (0, 1)]
     pair, code = [Source(rgb, 1) for rgb in blurred], resolve_style("photograph").code
     plain, fused = (
-        stylizer().paint_fused(pair, code),
-        FusedStylizer(stylizer(), pair).paint(pair[0].rgb, code),
+        stylizer().paint_fused(pair, code, ONE_PASS),
+        FusedStylizer(stylizer(), pair).paint(pair[0].rgb, code, ONE_PASS),
     )
     least = min(sharpness(rgb) for rgb in blurred)
     assert sharpness(fused) >= min(least, 1.2 * sharpness(plain))
     alone = [pair[0], Source(pair[1].rgb, 0)]
     assert torch.equal(
-        FusedStylizer(stylizer(), alone).paint(pair[0].rgb, code), stylizer().paint_fused(alone, code)
+        FusedStylizer(stylizer(), alone).paint(pair[0].rgb, code, ONE_PASS),
+        stylizer().paint_fused(alone, code, ONE_PASS),
     )
 
 
 def test_tiles_of_features_show_no_seams() -> None:
     sources = [Source(picture(301, 211, seed), 1) for seed in range(3)]
     code = resolve_style("ink-wash").code
-    assert differ(stylizer(128).paint_fused(sources, code), stylizer().paint_fused(sources, code)) <= 2
+    assert (
+        differ(
+            stylizer(128).paint_fused(sources, code, ONE_PASS),
+            stylizer().paint_fused(sources, code, ONE_PASS),
+        )
+        <= 2
+    )
 
 
 def test_a_picture_beyond_the_limit_is_fused_by_its_thumbnail(monkeypatch: pytest.MonkeyPatch) -> None:
     sources = [Source(picture(400, 300, seed), 1) for seed in range(2)]
     code = resolve_style("ink-wash").code
-    whole = stylizer().paint_fused(sources, code).float()
+    whole = stylizer().paint_fused(sources, code, ONE_PASS).float()
     monkeypatch.setattr("stylize.tiling.WHOLE_BODY_LIMIT", 1000)
     monkeypatch.setattr("stylize.tiling.THUMBNAIL_SIDE", 256)
-    parts = stylizer(256).paint_fused(sources, code).float()
+    parts = stylizer(256).paint_fused(sources, code, ONE_PASS).float()
     assert (parts - whole).abs().mean() < 0.5 * whole.std()
 
 
@@ -199,8 +223,10 @@ def test_a_mask_says_where_which_picture_is() -> None:
     one, other, code = picture(256, 128), picture(256, 128, 1).flip(1), resolve_style("engraving").code
     mask = torch.zeros(128, 256, dtype=torch.uint8)
     mask[:, 128:] = 255
-    fused = stylizer().paint_fused([Source(one, 1, 255 - mask), Source(other, 1, mask)], code).float()
-    first, second = (stylizer().paint(p, code).float() for p in (one, other))
+    fused = (
+        stylizer().paint_fused([Source(one, 1, 255 - mask), Source(other, 1, mask)], code, ONE_PASS).float()
+    )
+    first, second = (stylizer().paint(p, code, ONE_PASS).float() for p in (one, other))
     far = {"left": slice(0, 96), "right": slice(160, 256)}
     for side, near, off in (("left", first, second), ("right", second, first)):
         columns = far[side]
@@ -211,7 +237,9 @@ def test_the_distance_to_the_first_grows_with_the_balance() -> None:
     one, other, paint = picture(160, 128), picture(160, 128, 1).flip(2), stylizer()
     codes = [paint.encode(p) for p in (one, other)]
     results = [
-        paint.paint_fused([Source(one, 1 - b), Source(other, b)], mix_codes(codes, [1 - b, b])).float()
+        paint.paint_fused(
+            [Source(one, 1 - b), Source(other, b)], mix_codes(codes, [1 - b, b]), ONE_PASS
+        ).float()
         for b in (0, 0.25, 0.5, 0.75, 1)
     ]
     distances = [(result - results[0]).abs().mean().item() for result in results]

@@ -194,7 +194,7 @@ def test_bundled_styles_leave_no_grid_of_two_pixels() -> None:
     style = resolve_style("ukiyo-e")
     photo = read_rgb(EXAMPLES / "temple.jpg", 256)
     painted = Stylizer(style.base, perceptual_network, torch.device("cpu"), torch.float32).paint(
-        photo, style.code
+        photo, style.code, style.stroke
     )
     phases = torch.nn.functional.pixel_unshuffle(painted[:, :256, :256].float().mean(0)[None, None], 2)
     assert phases.mean(dim=(2, 3)).std() < 0.3

@@ -95,7 +95,7 @@ def test_a_file_that_vanishes_and_one_that_comes_in_the_way(tmp_path: Path) -> N
 
 
 def test_a_warning_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def overflowing(self: object, pictures: list[torch.Tensor], code: object) -> list[Painted]:
+    def overflowing(self: object, pictures: list[torch.Tensor], *how: object) -> list[Painted]:
         return [Painted(picture, False) for picture in pictures]
 
     monkeypatch.setattr(painting.Stylizer, "paint_batch", overflowing)
@@ -113,7 +113,7 @@ def test_a_picture_larger_than_memory(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_what_the_painter_cannot_hold_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: object, pictures: list[torch.Tensor], code: object) -> None:
+    def full(self: object, pictures: list[torch.Tensor], code: object, stroke: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr(painting.Stylizer, "paint_batch", full)

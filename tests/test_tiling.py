@@ -14,8 +14,11 @@ from stylize.generator import Generator
 from stylize.model import Base
 from stylize.perceptual import CompactVGG
 from stylize.pixels import rgb_tensor
+from stylize.strokes import Stroke
 from stylize.stylizer import Stylizer
 from stylize.tensors import to_uint8
+
+ONE_PASS = Stroke(width=None)
 
 TINY = GeneratorConfig(4, 8, 16, eighth_blocks=2, quarter_blocks=1, code_size=8, attention_width=4)
 CPU = torch.device("cpu")
@@ -89,7 +92,7 @@ def test_every_small_size(base: Base) -> None:
     stylizer = Stylizer(base, CompactVGG, CPU, torch.float32)
     for side in range(1, 65):
         for photo in (picture(side, 1 + side // 3), picture(1 + side // 7, side)):
-            assert stylizer.paint(photo, code()).shape == photo.shape
+            assert stylizer.paint(photo, code(), ONE_PASS).shape == photo.shape
 
 
 class TestBeyondTheLimit:
@@ -139,8 +142,8 @@ def test_an_overflow_in_fp16_is_painted_again(base: Base) -> None:
     with torch.no_grad():
         wild.generator.stem_quarter.weight *= 3e6
     photos = [picture(60, 40), torch.full((3, 40, 60), 127, dtype=torch.uint8)]
-    results = Stylizer(wild, CompactVGG, CPU, torch.float16).paint_batch(photos, code())
-    in_fp32 = Stylizer(wild, CompactVGG, CPU, torch.float32).paint_batch(photos, code())
+    results = Stylizer(wild, CompactVGG, CPU, torch.float16).paint_batch(photos, code(), ONE_PASS)
+    in_fp32 = Stylizer(wild, CompactVGG, CPU, torch.float32).paint_batch(photos, code(), ONE_PASS)
     assert not results[0].finite
     assert results[0].rgb.float().std() > 5
     for ours, theirs in zip(results, in_fp32, strict=True):
@@ -165,7 +168,7 @@ class TestLittleMemory:
 
         monkeypatch.setattr(stylizer_module, "paint", tight)
         photos = [picture(300, 300), picture(296, 300)]
-        painted = stylizer.paint_batch(photos, code())
+        painted = stylizer.paint_batch(photos, code(), ONE_PASS)
         assert [p.rgb.shape for p in painted] == [p.shape for p in photos]
         assert tried == [(2, 512), (1, 512), (1, 150), (1, 512), (1, 150)]
 
@@ -175,7 +178,7 @@ class TestLittleMemory:
 
         monkeypatch.setattr(stylizer_module, "paint", never)
         with pytest.raises(MemoryError):
-            Stylizer(base, CompactVGG, CPU, torch.float32).paint(picture(900, 900), code())
+            Stylizer(base, CompactVGG, CPU, torch.float32).paint(picture(900, 900), code(), ONE_PASS)
 
     def test_the_tile_follows_free_memory(self, base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
         stylizer, sides = Stylizer(base, CompactVGG, CPU, torch.bfloat16), []
@@ -194,7 +197,7 @@ class TestOnCuda:
     def test_fp16_is_close_to_fp32(self, base: Base) -> None:
         photo = picture(500, 400)
         halves, singles = (
-            Stylizer(base, CompactVGG, torch.device("cuda"), dtype).paint(photo, code())
+            Stylizer(base, CompactVGG, torch.device("cuda"), dtype).paint(photo, code(), ONE_PASS)
             for dtype in (torch.float16, torch.float32)
         )
         assert difference(halves, singles) <= 3
@@ -202,7 +205,9 @@ class TestOnCuda:
     def test_tiles_equal_the_whole(self, base: Base) -> None:
         photo = picture(500, 400)
         whole, tiled = (
-            Stylizer(base, CompactVGG, torch.device("cuda"), torch.float16, tile=t).paint(photo, code())
+            Stylizer(base, CompactVGG, torch.device("cuda"), torch.float16, tile=t).paint(
+                photo, code(), ONE_PASS
+            )
             for t in (0, 128)
         )
         assert difference(whole, tiled) <= 1
@@ -210,5 +215,5 @@ class TestOnCuda:
     def test_a_batch_equals_its_pictures_one_by_one(self, base: Base) -> None:
         photos = [picture(300, 200), picture(290, 200)]
         stylizer = Stylizer(base, CompactVGG, torch.device("cuda"), torch.float16)
-        for photo, painted in zip(photos, stylizer.paint_batch(photos, code()), strict=True):
-            assert difference(painted.rgb, stylizer.paint(photo, code())) <= 2
+        for photo, painted in zip(photos, stylizer.paint_batch(photos, code(), ONE_PASS), strict=True):
+            assert difference(painted.rgb, stylizer.paint(photo, code(), ONE_PASS)) <= 2

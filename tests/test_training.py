@@ -51,7 +51,7 @@ def trainer(
     library: StyleLibrary,
     config: TrainConfig = CONFIG,
     shape: GeneratorConfig = TINY,
-    dtype: torch.dtype = torch.bfloat16,
+    dtype: torch.dtype = torch.float32,
 ) -> Trainer:
     torch.manual_seed(1)
     compact = CompactVGG().requires_grad_(False)
@@ -271,7 +271,7 @@ def test_quick_training_makes_a_small_style_on_the_bundled_base(run: Run, tmp_pa
     assert b"--content" in result.stderr
     style = tmp_path / "runs/mine/styles/mine.safetensors"
     assert load_style(style).base is None
-    assert style.stat().st_size < 100_000
+    assert style.stat().st_size < 110_000
     assert paints(run, tmp_path, style)
     assert run("train", "works", "works", "--quick", "--name", "two").returncode == 2
     assert run("train", "works", "--quick", "--from-scratch", "--name", "x").returncode == 2

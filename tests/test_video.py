@@ -33,7 +33,10 @@ from stylize.jobs import Naming, plan_jobs
 from stylize.marking import SOURCE_TYPE
 from stylize.model import Base
 from stylize.perceptual import CompactVGG
+from stylize.strokes import Stroke
 from stylize.stylizer import Stylizer
+
+ONE_PASS = Stroke(width=None)
 
 TICK = Fraction(1, 90_000)
 
@@ -122,7 +125,9 @@ def paint(order: Order, stylizer: Stylizer, code: torch.Tensor, stop: int | None
         if done == stop:
             raise KeyboardInterrupt
 
-    return paint_clip(order, FilmStylizer(stylizer), lambda rgb, brush: brush.paint(rgb, code), tell)
+    return paint_clip(
+        order, FilmStylizer(stylizer), lambda rgb, brush: brush.paint(rgb, code, ONE_PASS), tell
+    )
 
 
 # -- what is kept -----------------------------------------------------------------------------------
@@ -258,19 +263,19 @@ def test_painting_follows_slowly_and_a_cut_begins_anew(stylizer: Stylizer, code:
     first, second, third = (torch.from_numpy(f).permute(2, 0, 1) for f in frames_of_a_pan(3, 128, 128))
     third = 255 - third // 3
     fresh, brush = FilmStylizer(stylizer), FilmStylizer(stylizer)
-    alone = fresh.paint(third, code)
-    brush.paint(first, code)
+    alone = fresh.paint(third, code, ONE_PASS)
+    brush.paint(first, code, ONE_PASS)
     grid = np.stack(np.meshgrid(np.arange(128.0), np.arange(128.0)), -1).astype(np.float32)
     brush.follow(Change(places=grid, trust=np.zeros((128, 128), np.float32)), 0.04)
-    followed = brush.paint(third, code)
+    followed = brush.paint(third, code, ONE_PASS)
     assert not torch.equal(followed, alone)  # the statistics are still those of before
     brush.follow(Change(places=grid, trust=np.ones((128, 128), np.float32)), 0.04)
-    kept = brush.paint(second, code)
+    kept = brush.paint(second, code, ONE_PASS)
     assert (kept.float() - followed.float()).abs().mean() > 0
     brush.follow(Change(same=True), 0.04)
-    assert torch.equal(brush.paint(second, code), kept)
+    assert torch.equal(brush.paint(second, code, ONE_PASS), kept)
     brush.follow(Change(), 0.04)
-    assert torch.equal(brush.paint(third, code), alone)
+    assert torch.equal(brush.paint(third, code, ONE_PASS), alone)
 
 
 def test_noise_dances_less(stylizer: Stylizer, code: torch.Tensor) -> None:
@@ -278,11 +283,11 @@ def test_noise_dances_less(stylizer: Stylizer, code: torch.Tensor) -> None:
     photo, random = np.asarray(scene(128, 96)).astype(float), np.random.default_rng(0)
     noisy = [(photo + random.normal(0, 3, photo.shape)).clip(0, 255).astype(np.uint8) for _ in range(6)]
     tensors = [torch.from_numpy(f).permute(2, 0, 1) for f in noisy]
-    alone = [stylizer.paint(t, code).float() for t in tensors]
+    alone = [stylizer.paint(t, code, ONE_PASS).float() for t in tensors]
     brush, steady, before = FilmStylizer(stylizer), [], None
     for frame, tensor in zip(noisy, tensors, strict=True):
         brush.follow(change(before, frame), 0.04)
-        steady.append(brush.paint(tensor, code).float())
+        steady.append(brush.paint(tensor, code, ONE_PASS).float())
         before = frame
 
     def flicker(paintings: list[torch.Tensor]) -> float:
@@ -297,7 +302,7 @@ def test_a_painter_goes_on_from_what_it_saved(stylizer: Stylizer, code: torch.Te
 
     def step(brush: FilmStylizer, i: int) -> torch.Tensor:
         brush.follow(change(frames[i - 1] if i else None, frames[i]), 0.04)
-        return brush.paint(tensors[i], code, 0.6)
+        return brush.paint(tensors[i], code, ONE_PASS, 0.6)
 
     brush, other = FilmStylizer(stylizer), FilmStylizer(stylizer)
     for i in (0, 1):
@@ -330,7 +335,10 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(
     assert [frame.pts for frame in read_frames(whole.target)] == times  # to the tick, over all segments
     seen: list[int] = []
     paint_clip(
-        order, FilmStylizer(stylizer), lambda rgb, brush: brush.paint(rgb, code), lambda n, _: seen.append(n)
+        order,
+        FilmStylizer(stylizer),
+        lambda rgb, brush: brush.paint(rgb, code, ONE_PASS),
+        lambda n, _: seen.append(n),
     )
     assert seen[0] > 6
     assert [path.stat().st_mtime_ns for path in kept[:2] if path.exists()] in ([], stamps)

@@ -23,6 +23,7 @@ from stylize.cli.options import (
     SideOption,
     SkipExistingOption,
     StripPrivateOption,
+    StrokeOption,
     TileOption,
     complete_style,
 )
@@ -32,6 +33,7 @@ from stylize.errors import ExitCode, UsageError
 from stylize.jobs import Naming, check_stores, plan_jobs, without_missing
 from stylize.paths import is_clip, read_list
 from stylize.places import Place, is_folder, place_of
+from stylize.strokes import parse_stroke
 from stylize.traces import styles_named
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ def apply(
     strength: Annotated[
         float, typer.Option(min=0, max=1, help="0 keeps the photograph, 1 paints fully.")
     ] = 1.0,
+    stroke: StrokeOption = None,
     reverse: Annotated[
         bool, typer.Option("--reverse", help="The way back of a style that goes both ways.")
     ] = False,
@@ -108,7 +111,7 @@ def apply(
         int | None,
         typer.Option(min=1, max=1000, metavar="N", help="N varied results of each picture, to enlarge data."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Start of the chance in --augment.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise that strokes follow, and of --augment.")] = 0,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     format: FormatOption = None,
@@ -184,7 +187,8 @@ def apply(
     _check_options(places, files_from, force and (skip_existing or resume), watch, report, engine)
     name = "+".join(hub.style_name(bundled.weighted(text)[0]) for text in style)
     settings_of = {
-        "strength": strength, "longer_side": size, "quality": quality, "force": force,
+        "strength": strength, "stroke": None if stroke is None else parse_stroke(stroke),
+        "longer_side": size, "quality": quality, "force": force,
         "skip_existing": skip_existing or resume or (watch and not force), "resume": resume, "tile": tile,
         "batch": batch_size, "workers": workers,
         "metadata": "none" if no_metadata else "public" if strip_private else "all",

@@ -20,6 +20,7 @@ from stylize.cli.options import (
     SideOption,
     SkipExistingOption,
     StripPrivateOption,
+    StrokeOption,
     TileOption,
     complete_style,
 )
@@ -28,6 +29,7 @@ from stylize.errors import UsageError
 from stylize.jobs import Job, Naming, plan_jobs, record
 from stylize.paths import find_pictures
 from stylize.places import written_at
+from stylize.strokes import parse_stroke
 
 
 def fuse(
@@ -70,6 +72,7 @@ def fuse(
         Literal["cover", "contain", "stretch"],
         typer.Option(help="Pictures of another size fill the first one, lie whole in it, or are pulled."),
     ] = "cover",
+    stroke: StrokeOption = None,
     strength: Annotated[
         float, typer.Option(min=0, max=1, help="0 keeps the pictures' own styles, 1 paints fully.")
     ] = 1.0,
@@ -119,7 +122,8 @@ def fuse(
     from stylize.painting import PaintSettings
 
     settings = PaintSettings(
-        strength=strength, quality=quality, tile=tile, keep_grey=keep_grey,
+        strength=strength, stroke=None if stroke is None else parse_stroke(stroke),
+        quality=quality, tile=tile, keep_grey=keep_grey,
         metadata="none" if no_metadata else "public" if strip_private else "all",
     )  # fmt: skip
     wanted = FuseJob(

@@ -99,3 +99,12 @@ NoMetadataOption = Annotated[
 OfflineOption = Annotated[
     bool, typer.Option("--offline", help="Take what is on the Hub from the cache; ask no network.")
 ]
+
+StrokeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WIDTH",
+        help="Width of the strokes: fine, medium, bold, or percent of the picture's shorter side, 0.1 to 4. "
+        "Default: by style.",
+    ),
+]

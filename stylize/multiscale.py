@@ -1,0 +1,116 @@
+"""Painting from coarse to fine: what happens to pictures between the passes (see `strokes`).
+
+Pictures are uint8 or uint16 (3, H, W). All is deterministic: the noise depends on the seed and the size.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stylize.strokes import Size, Stroke
+from stylize.tensors import row_bands, to_float, to_pixels
+from stylize.tiling import Painted
+
+PaintPass = Callable[[Sequence[Tensor], int], list[Painted]]
+"""Paints pictures in one pass, of which this is the number, from 0."""
+
+_KEPT = 8
+"""Pixels of the pass before, per cell of the grid on which its colours are kept."""
+
+_NOISE = ((1, 0.5), (4, 1.0), (12, 1.0))
+"""Widths of the grains in pixels, and their amplitudes."""
+
+
+def paint_coarse_to_fine(
+    photos: Sequence[Tensor], sizes: Sequence[Sequence[Size]], stroke: Stroke, paint: PaintPass
+) -> list[Painted]:
+    """Paint photographs in passes of growing size; `sizes` has as many for each. Results have their size.
+
+    Each pass pulls colours to the style's mean once more, so the low frequencies of the pass before are kept,
+    as in a Laplacian pyramid.
+    """
+    first = [resized(photo, s[0]) for photo, s in zip(photos, sizes, strict=True)]
+    painted = paint([with_noise(picture, stroke.noise, stroke.seed) for picture in first], 0)
+    for number in range(1, len(sizes[0])):
+        before = painted
+        enlarged = [resized(p.rgb, s[number]) for p, s in zip(before, sizes, strict=True)]
+        if stroke.detail:
+            pairs = zip(enlarged, photos, strict=True)
+            enlarged = [with_detail(e, photo, stroke.detail, sizes[0][0]) for e, photo in pairs]
+        painted = [
+            Painted(with_low_frequencies(now.rgb, was.rgb), now.finite and was.finite)
+            for now, was in zip(paint(enlarged, number), before, strict=True)
+        ]
+    return [Painted(resized(p.rgb, _size(photo)), p.finite) for p, photo in zip(painted, photos, strict=True)]
+
+
+def _size(picture: Tensor) -> Size:
+    return picture.shape[1], picture.shape[2]
+
+
+def resized(picture: Tensor, size: Size) -> Tensor:
+    """A picture in another size, bicubic, with antialiasing where it is reduced."""
+    if picture.shape[1:] == size:
+        return picture
+    if picture.dtype == torch.uint8 and picture.device.type == "cpu":
+        return F.interpolate(picture[None], size, mode="bicubic", antialias=True)[0]
+    planes = [  # one at a time: as floats, large pictures take much memory
+        to_pixels(F.interpolate(to_float(p)[None, None], size, mode="bicubic", antialias=True), p.dtype)[0]
+        for p in picture
+    ]
+    return torch.cat(planes)
+
+
+def with_noise(picture: Tensor, amplitude: float, seed: int) -> Tensor:
+    """The picture with smooth and fine grey noise; `amplitude` is a share of the range of values."""
+    if not amplitude:
+        return picture
+    height, width = picture.shape[1:]
+    noise = amplitude * noise_of(height, width, seed).to(picture.device)
+    return to_pixels(to_float(picture) + noise, picture.dtype)
+
+
+def noise_of(height: int, width: int, seed: int) -> Tensor:
+    """Noise (height, width) of three grain widths, about normal."""
+    rng = torch.Generator().manual_seed(seed)
+    total = torch.zeros(height, width)
+    for grain, amplitude in _NOISE:
+        small = torch.randn(1, 1, height // grain + 1, width // grain + 1, generator=rng)
+        total += amplitude * F.interpolate(small, (height, width), mode="bicubic")[0, 0]
+    return total
+
+
+def with_detail(painted: Tensor, photo: Tensor, share: float, coarse: Size) -> Tensor:
+    """An enlarged painting to which a share of the photograph's luminance detail is added: what is finer than
+    the first pass could show."""
+    size = (painted.shape[1], painted.shape[2])
+    sharp = resized(photo, size)
+    soft = resized(resized(photo, coarse), size)
+    result = torch.empty_like(painted)
+    for rows in row_bands(size[0]):
+        detail = (to_float(sharp[:, rows]) - to_float(soft[:, rows])).mean(dim=0)
+        result[:, rows] = to_pixels(to_float(painted[:, rows]) + share * detail, painted.dtype)
+    return result
+
+
+def with_low_frequencies(fine: Tensor, coarse: Tensor) -> Tensor:
+    """A painting with the low frequencies of a smaller one: colours over about `_KEPT` of its pixels."""
+    grid = (max(1, coarse.shape[1] // _KEPT), max(1, coarse.shape[2] // _KEPT))
+    change = _means(coarse, grid) - _means(fine, grid)
+    height, width = fine.shape[1:]
+    result = torch.empty_like(fine)
+    rows_of_change = F.interpolate(change, (height, grid[1]), mode="bilinear")
+    for rows in row_bands(height):
+        part = F.interpolate(rows_of_change[:, :, rows], (rows.stop - rows.start, width), mode="bilinear")
+        result[:, rows] = to_pixels(to_float(fine[:, rows]) + part[0], fine.dtype)
+    return result
+
+
+def _means(picture: Tensor, grid: Size) -> Tensor:
+    """The picture reduced to a grid, (1, 3, h, w) floats in [0, 1]."""
+    if picture.dtype == torch.uint8 and picture.device.type == "cpu":
+        return to_float(F.interpolate(picture[None], grid, mode="bilinear", antialias=True))
+    planes = [F.interpolate(to_float(p)[None, None], grid, mode="bilinear", antialias=True) for p in picture]
+    return torch.cat(planes, dim=1)
