@@ -162,6 +162,24 @@ def test_sizes_as_people_say_them(text: str, pixels: int) -> None:
     assert side_of(text) == pixels
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (["optimize", "photo.jpg", "none.jpg", "-o", "a.png", "--size", "4k"], "none.jpg"),
+        (
+            ["optimize", "photo.jpg", "none.jpg", "-o", "a.png", "--size", "9k"],
+            "takes pixels from 64 to 8192",
+        ),
+        (["texture", "-s", "none", "-o", "a.png", "--size", "4K"], "'none'"),
+        (["fuse", "photo.jpg", "none.jpg", "-o", "a.png", "--size", "4k"], "none.jpg"),
+    ],
+)
+def test_every_size_knows_short_names(run: Run, photo: Path, line: list[str], words: str) -> None:
+    result = run(*line)
+    assert result.returncode == ExitCode.USAGE
+    assert words in result.stderr.decode()
+
+
 def test_too_little_memory_to_load_anything(tmp_path: Path, photo: Path) -> None:
     result = shell("ulimit -v 1500000; stylize apply photo.jpg -s ink-wash", tmp_path)
     assert result.returncode == ExitCode.FAILED

@@ -7,11 +7,9 @@ from typing import Annotated
 
 import typer
 
-from stylize.cli.options import DtypeOption, JsonOption, QuietOption, TileOption
+from stylize.cli.options import DtypeOption, JsonOption, QuietOption, TileOption, frame_of
 from stylize.console import progress
 from stylize.errors import UsageError
-
-_NAMED = {"4k": (3840, 2160), "8k": (7680, 4320)}
 
 
 def bench(
@@ -49,8 +47,8 @@ def bench(
 
 def _size(text: str) -> tuple[int, int]:
     """The width and height that a text means."""
-    if text.lower() in _NAMED:
-        return _NAMED[text.lower()]
+    if frame := frame_of(text):
+        return frame
     parts = text.lower().split("x")
     if len(parts) > 2 or not all(part.isdecimal() and 0 < int(part) <= 50_000 for part in parts):
         raise UsageError(f"{text!r} is no size; write 1024, 1920x1080, 4k or 8k, with commas between.")

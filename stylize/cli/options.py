@@ -47,13 +47,18 @@ def format_of(text: str) -> str:
     return name
 
 
-def side_of(text: str | int) -> int:
+def side_of(text: str | int, least: int = 1, most: int = _LARGEST_SIDE) -> int:
     """The pixels that a size means: 2048, 2048px, 4k. BadParameter for anything else."""
     words = str(text).strip().lower()
     number = _SIDES.get(words) or words.removesuffix("px").strip()
-    if not str(number).isdecimal() or not 1 <= int(number) <= _LARGEST_SIDE:
-        raise typer.BadParameter(f"takes pixels from 1 to {_LARGEST_SIDE}, or 2k, 4k, 8k, not {text!r}.")
+    if not str(number).isdecimal() or not least <= int(number) <= most:
+        raise typer.BadParameter(f"takes pixels from {least} to {most}, or 2k, 4k, 8k, not {text!r}.")
     return int(number)
+
+
+def frame_of(text: str) -> tuple[int, int] | None:
+    """The width and height that 4k or 8k means on a screen; None for anything else."""
+    return {"4k": (3840, 2160), "8k": (7680, 4320)}.get(text.strip().lower())
 
 
 def _complete_format(incomplete: str) -> list[str]:
