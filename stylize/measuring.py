@@ -69,9 +69,7 @@ def _measure(device: str, dtype: str, width: int, height: int, tile: int | None,
     seconds = []
     for _ in range(rounds + 1):
         started = time.perf_counter()
-        stylizer.paint(
-            picture, style.code, style.stroke
-        )  # the result is on the CPU: nothing is left under way
+        stylizer.paint(picture, style.code, style.stroke)  # the result is on the CPU: nothing is under way
         seconds.append(time.perf_counter() - started)
     after = peak_memory(place)
     memory = None if before is None or after is None else after - before

@@ -447,14 +447,14 @@ class Painter:
     def _sized(self, picture: Picture, name: str = "the picture") -> tuple[Picture, tuple[int, int]]:
         """The picture in the size in which it is painted, and the width and height of the result.
 
-        Results that are smaller than the first pass are painted at its size and reduced: they look like
-        larger ones.
+        Results that are smaller than the first pass are painted a little larger than it, and reduced: they
+        look like larger ones.
         """
         self._check_mask(picture.size, name)
         if not self.settings.longer_side:
             return picture, picture.size
         scale = self.settings.longer_side / max(picture.size)
-        least = min(1.0, (self.stroke.first_side or 0) / min(picture.size))
+        least = min(1.0, 1.05 * (self.stroke.first_side or 0) / min(picture.size))
         painted = resize_picture_to(picture, scaled_size(picture.size, max(scale, least)))
         return painted, scaled_size(picture.size, scale)
 

@@ -12,6 +12,7 @@ from stylize.errors import PictureError
 from stylize.images import read_picture, resize_picture, to_image
 from stylize.paths import FORMATS
 from stylize.places import Place, replacing
+from stylize.strokes import SCREEN_SIDE
 from stylize.styles import perceptual_network, resolve_style
 from stylize.stylizer import Stylizer
 
@@ -21,14 +22,16 @@ _GAP = 8
 def sheet_of_styles(photo: Path, target: Path, width: int, columns: int = 4) -> None:
     """Paint a photograph in all bundled styles and write the sheet. PictureError if one is not possible."""
     picture = read_picture(photo)
-    picture = resize_picture(picture, round(width * max(picture.size) / picture.size[0]))
+    # What is smaller would be painted with wider strokes.
+    scale = min(1.0, max(width / picture.size[0], SCREEN_SIDE / min(picture.size)))
+    picture = resize_picture(picture, round(scale * max(picture.size)))
     named: list[tuple[str, Tensor]] = [("the photograph", picture.rgb)]
     device = choose_device("auto")
     for name in bundled.style_paths():
         style = resolve_style(name)
         stylizer = Stylizer(style.base, perceptual_network, device, choose_dtype("auto", device))
         named.append((name, stylizer.paint(picture.rgb, style.code, style.stroke)))
-    save_sheet(named, target, columns)
+    write_sheet(labelled(named, columns, width), target)
 
 
 def save_sheet(named: Sequence[tuple[str, Tensor]], target: Path, columns: int) -> None:
