@@ -20,6 +20,7 @@ from typing import Any
 from stylize import __version__, bundled
 from stylize.console import talk
 from stylize.errors import StylizeError, UsageError, WeightsError
+from stylize.network import check_network
 from stylize.paths import READABLE
 from stylize.trust import LARGEST_STYLE, PICKLES, read_header, refuse_pickle
 
@@ -152,6 +153,7 @@ def upload(repo: str, files: Mapping[str, bytes], private: bool) -> str:
             "Sharing needs a token that may write: run hf auth login, or set HF_TOKEN to one from "
             "https://huggingface.co/settings/tokens."
         )
+    check_network()
     api = client.HfApi(**_OURS)
     with _in_our_words(Reference(repo), offline=False):
         api.create_repo(repo, private=private or None, exist_ok=True)
@@ -185,8 +187,11 @@ def _named_bar(name: str) -> Any:
 
 def _listing(reference: Reference) -> dict[str, Any] | None:
     """Path -> entry of the files where the reference points; None where the Hub cannot be reached."""
+    from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
+    if not constants.HF_HUB_OFFLINE:
+        check_network()
     try:
         # Of the ways to list files this one asks once: without a network, the cache answers at once.
         information = (

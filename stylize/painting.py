@@ -38,11 +38,17 @@ from stylize.strokes import Stroke
 from stylize.styles import ResolvedStyle, perceptual_network
 from stylize.stylizer import Stylizer
 from stylize.tiling import Frame
+from stylize.traces import OURS, Existing, is_ours, of_existing, styles_of
 
 if TYPE_CHECKING:
     from stylize.filming import Order
 
-Status = Literal["done", "skipped", "failed"]
+Status = Literal["done", "skipped", "failed", "exists", "other", "ours"]
+"""What became of a job. The last three: a result is there, which nobody said what to do with; one in another
+style is there; the input is itself a result, found in a folder."""
+
+_TOLD: dict[Status, str] = {"other": "failed", "ours": "skipped"}
+"""What is written of a status in JSON, where that is another word."""
 
 _VARIED = 0.4
 """Noise in the code of varied results, in standard deviations of the code's numbers."""
@@ -102,11 +108,9 @@ class Outcome:
 
     def record(self) -> dict[str, object]:
         """The outcome for JSON."""
-        warning, error = ("", self.note) if self.status == "failed" else (self.note, "")
-        job = self.job
-        return record(
-            job.source, job.target, self.status, job.style, self.seconds, error, warning, self.stroke
-        )
+        status, job = _TOLD.get(self.status, self.status), self.job
+        warning, error = ("", self.note) if status == "failed" else (self.note, "")
+        return record(job.source, job.target, status, job.style, self.seconds, error, warning, self.stroke)
 
 
 class Engine(Protocol):
@@ -114,6 +118,11 @@ class Engine(Protocol):
 
     def work(self, jobs: Sequence[Job], tell: "Tell" = ...) -> Generator[Outcome, None, None]:
         """Do the jobs, yielding what became of each."""
+        ...
+
+    @property
+    def untold(self) -> Sequence[Outcome]:
+        """What was finished, but not yielded, when the work was broken off."""
         ...
 
 
@@ -150,6 +159,11 @@ class _Task:
         """The task with changes, and the time since `started` added."""
         return replace(self, seconds=self.seconds + time.monotonic() - started, **changes)  # pyright: ignore
 
+    def outcome(self, stroke: float | None) -> Outcome:
+        """What became of the job, once that is clear."""
+        assert self.status is not None
+        return Outcome(self.job, self.status, self.seconds, self.note, self.before, self.after, stroke)
+
 
 class Painter:
     """A look on a device, that paints whole pictures."""
@@ -161,6 +175,7 @@ class Painter:
         self.look = look
         self.code = look.style.code
         self.settings = settings
+        self._written: dict[Job, Outcome] = {}
         self.stroke = self._stroke_of(look.style)
         self.batch = settings.batch or (1 if place.type == "cpu" else _BATCH_ON_ACCELERATOR)
         if settings.strength != 1 or not look.is_plain:
@@ -237,13 +252,20 @@ class Painter:
             )
             painted = (task for tasks in groups_of(read, window) for task in self._paint_window(tasks, tell))
             for task in ahead(writers, lambda task: self._write(task, claims), painted, count):
-                assert task.status is not None
-                told = task.note, task.before, task.after, self.stroke.width
-                yield Outcome(task.job, task.status, task.seconds, *told)
+                yield task.outcome(self.stroke.width)
+                self._written.pop(task.job, None)
+
+    @property
+    def untold(self) -> Sequence[Outcome]:
+        """What was written, but not yielded, when the work was broken off."""
+        return list(self._written.values())
 
     def is_done(self, job: Job) -> bool:
         """Is there a result that shall stay? Raises PictureError if it is in the way."""
-        return written_at(job.target) is not None and shall_stay(job, self.settings)
+        there = None if written_at(job.target) is None else existing(job, self.settings, self.look.cards)
+        if there is not None and there[0] != "skipped":
+            raise PictureError(there[1])
+        return there is not None
 
     # -- the three stations ---------------------------------------------------------------------------
 
@@ -257,8 +279,12 @@ class Painter:
             if there is not None and there > began:
                 note = f"{job.target} appeared while this ran, and was kept."
                 return task.then(started, status="skipped", note=note)
-            if there is not None and shall_stay(job, self.settings):
-                return task.then(started, status="skipped", **self._proofs_of_files(job))
+            if there is not None and (told := existing(job, self.settings, self.look.cards)):
+                status, note = told
+                proofs = self._proofs_of_files(job) if status == "skipped" else {}
+                return task.then(started, status=status, note=note, **proofs)
+            if job.found and is_ours(job.source):
+                return task.then(started, status="ours", note=OURS.format(job.source))
             if job.is_clip:
                 _check_clip(job, self.settings)
                 return task.then(started, is_clip=True)
@@ -381,6 +407,13 @@ class Painter:
         return f"{stroke}, strength {self.settings.strength:g}"
 
     def _write(self, task: _Task, claims: Claims) -> _Task:
+        """Write what is painted; until it is yielded, that is remembered."""
+        task = self._written_task(task, claims)
+        if task.status == "done":
+            self._written[task.job] = task.outcome(self.stroke.width)
+        return task
+
+    def _written_task(self, task: _Task, claims: Claims) -> _Task:
         started = time.monotonic()
         try:
             if task.picture is None:
@@ -494,8 +527,7 @@ def for_format(picture: Picture, format_name: str) -> Picture:
     return picture if format_name in ANIMATED else picture.still()
 
 
-def shall_stay(job: Job, settings: PaintSettings) -> bool:
-    """Shall a result that is there stay? Raises PictureError if it is in the way."""
-    if settings.force or settings.skip_existing:
-        return settings.skip_existing
-    raise PictureError(f"{job.target} exists; use --force to replace it or --skip-existing to keep it.")
+def existing(job: Job, settings: PaintSettings, cards: Sequence[StyleCard]) -> tuple[Existing, str] | None:
+    """What becomes of a job whose result is there, and why; None where that is to be replaced. `cards` are
+    those of the styles that are asked for."""
+    return of_existing(job.target, styles_of(cards), settings.force, settings.skip_existing, job.again)

@@ -129,7 +129,8 @@ def train(
     )  # fmt: skip
     opened = partial(cycle_studio.CycleStudio, plan)
     if dry_run:
-        print_forecast(workshop.forecast(opened, tell), 2 * config.batch * config.accumulate, as_json)
+        pictures = 2 * config.batch * config.accumulate
+        print_forecast(workshop.forecast(opened, tell, plan.rhythm), pictures, as_json)
         return
     with LiveView(config.steps, 2 * config.batch * config.accumulate, quiet, as_json) as view:
         finished, _ = workshop.carry_out(plan, opened, view.watcher(), tell)

@@ -88,10 +88,12 @@ def tell(sentence: str) -> None:
 
 def print_forecast(forecast: "Forecast", pictures: int, as_json: bool) -> None:
     """What a run would take, on stdout; `pictures` is how many go into a step."""
-    minutes = forecast.steps * forecast.seconds_per_step / 60
     values: dict[str, object] = {
         "pictures": forecast.counts, "steps": forecast.steps, "pictures per step": pictures,
-        "seconds per step": round(forecast.seconds_per_step, 3), "minutes in all": round(minutes, 1),
+        "seconds per step": round(forecast.seconds_per_step, 3),
+        "seconds to read the works": round(forecast.seconds_to_open, 1),
+        "judgings": forecast.judgings, "seconds per judging": round(forecast.seconds_per_judging, 1),
+        "minutes in all": round(forecast.seconds / 60, 1),
         "memory in MiB": forecast.memory and forecast.memory >> 20,
     }  # fmt: skip
     if as_json:
