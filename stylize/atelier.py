@@ -7,7 +7,6 @@ photograph, the style that is chosen, and its variations. Pictures are painted, 
 
 import re
 import shutil
-import threading
 import zipfile
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -20,14 +19,13 @@ from torch import Tensor
 
 from stylize import bundled, hub
 from stylize.cards import StyleCard, derived_card
+from stylize.easel import Easel, Manner
 from stylize.errors import PictureError, StylizeError, UsageError, sentence_of
 from stylize.generator import mix_codes
-from stylize.images import picture_size, read_picture, resize_picture, write_picture
+from stylize.images import resize_picture, write_picture
 from stylize.jobs import Job, Naming, plan_jobs
-from stylize.looks import Look
-from stylize.marking import Metadata
-from stylize.model import Base, Style, save_style
-from stylize.painting import Outcome, Painter, PaintSettings, varied
+from stylize.model import Base, Style, load_base, save_style
+from stylize.painting import Outcome, varied
 from stylize.paths import is_clip
 from stylize.picture import Picture
 from stylize.styles import ResolvedStyle, blend, resolve_style
@@ -58,19 +56,6 @@ _LONGEST_STYLE, _LONGEST_FILE = 60, 200
 
 _Tell = Callable[[int, int], None]
 """Hears how many are done, of how many."""
-
-
-@dataclass(frozen=True)
-class Manner:
-    """How a style is laid on, and what becomes of a result's file."""
-
-    strength: float = 1.0
-    keep_colour: bool = False
-    suffix: str | None = None
-    """Format of the files; None: as the photograph."""
-    longer_side: int | None = None
-    """Of the results, in pixels; None: as the photograph."""
-    metadata: Metadata = "all"
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,14 +89,20 @@ class Atelier:
     """
 
     def __init__(
-        self, folder: Path, device: str = "auto", dtype: str = "auto", megapixels: int = 100
+        self,
+        folder: Path,
+        device: str = "auto",
+        dtype: str = "auto",
+        megapixels: int = 100,
+        seconds: float | None = None,
     ) -> None:
+        """`seconds` is how long one file may take to paint, in a process of its own; None: without limits."""
         self.folder = folder.resolve()
         self.megapixels = megapixels
-        self._device, self._dtype = device, dtype
         self._bases: dict[str, Base] = {}
         self._styles: dict[tuple[Path, int], ResolvedStyle] = {}
-        self._turn = threading.Lock()
+        # What is only looked at does not wait for files in full size.
+        self._showing, self._painting = (Easel(device, dtype, seconds) for _ in range(2))
 
     def sitting(self) -> "Sitting":
         """A place for one person."""
@@ -132,43 +123,54 @@ class Atelier:
             self._styles[key] = self._sharing(resolve_style(name))
         return self._styles[key]
 
+    def start(self) -> None:
+        """Make ready for the first picture, and do not wait for it."""
+        self._showing.start()
+
+    def close(self) -> None:
+        """End all that is under way, whatever it is."""
+        self._showing.close()
+        self._painting.close()
+
     def style_of(self, work: Path) -> ResolvedStyle:
         """The style of an uploaded painting. Raises PictureError if it shows none."""
-        self.check(work)
-        return self._sharing(resolve_style(str(work)))
+        self._check_place(work)
+        identity = hub.bundled_identity()
+        if identity not in self._bases:
+            self._bases[identity] = load_base(bundled.base_path())
+        return self._showing.style_of(work, self.megapixels, self._bases[identity])
+
+    def look(self, photo: Path) -> tuple[Picture, int]:
+        """An uploaded photograph to look at, and how long its longer side is in its file.
+
+        Raises PictureError for a file that was not uploaded, is too large, no picture, or takes too long.
+        """
+        self._check_place(photo)
+        return self._showing.look(photo, self.megapixels, VIEW)
 
     def check(self, picture: Path) -> None:
         """Raises PictureError for a file that was not uploaded, or is too large or no picture."""
+        self._check_place(picture)
+        self._showing.check(picture, self.megapixels)
+
+    def _check_place(self, picture: Path) -> None:
         if not picture.resolve().is_relative_to(self.folder):
             raise PictureError(f"{picture.name} was not uploaded here; choose it again.")
-        width, height = picture_size(picture)
-        if width * height > self.megapixels * 1_000_000:
-            raise PictureError(
-                f"{picture.name} has {width} x {height} pixels, and this window takes {self.megapixels} "
-                "megapixels; make it smaller, or start stylize ui with a larger --max-megapixels."
-            )
-
-    def painter(self, style: ResolvedStyle, manner: Manner) -> Painter:
-        """The painter of `stylize apply` for a style."""
-        settings = PaintSettings(manner.strength, manner.longer_side, force=True, metadata=manner.metadata)
-        return Painter(Look(style, keep_colour=manner.keep_colour), self._device, self._dtype, settings)
 
     def paint(self, picture: Picture, style: ResolvedStyle, manner: Manner) -> Picture:
         """Paint a picture to be looked at."""
-        with self._turn:
-            return self.painter(style, manner).paint(picture)
+        return self._showing.paint(picture, style, manner)
 
     def work(
         self, jobs: Sequence[Job], style: ResolvedStyle, manner: Manner
     ) -> Generator[Outcome, None, None]:
         """Do jobs as `stylize apply` would; between two of them others may have their turn."""
-        with closing(self.painter(style, manner).work(jobs)) as outcomes:
-            while True:
-                with self._turn:
-                    outcome = next(outcomes, None)
-                if outcome is None:
-                    return
-                yield outcome
+        for job in jobs:
+            try:
+                outcome = self._painting.paint_file(job, style, manner)
+            except StylizeError as error:
+                outcome = Outcome(job, "failed", 0.0, f"{job.source.name}: {error}")
+            yield outcome
 
     def plain(self, text: str) -> str:
         """A sentence with names of files in the place of paths into the folder."""
@@ -207,10 +209,8 @@ class Sitting:
 
     def open(self, photo: Path) -> None:
         """Take a photograph, instead of the one before. Raises PictureError, and keeps that one."""
-        self.atelier.check(photo)
-        picture = read_picture(photo).still().simple()
-        self._size, self.photo = max(picture.size), photo
-        self._seen = _within(Picture(picture.rgb, picture.alpha), VIEW)
+        self._seen, self._size = self.atelier.look(photo)
+        self.photo = photo
         self._thumbnails, self._four = {}, []
 
     # -- styles ---------------------------------------------------------------------------------------

@@ -14,14 +14,12 @@ from typing import Any
 import gradio as gr
 from gradio.themes import Base as Theme
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stylize.atelier import MOST_BLENDED, VIEW, Atelier, Manner, Sitting
 from stylize.cards import StyleCard
 from stylize.console import debugging
 from stylize.errors import UsageError, sentence_of
+from stylize.guard import Guard, Rules, is_local
 from stylize.paths import READABLE
 
 _FIRST = "ink-wash"
@@ -32,14 +30,11 @@ _FORMATS = {"As the photo": None, "JPEG": "jpg", "PNG": "png", "WebP": "webp", "
 
 _FOUR, _NEARER = "Four variations", "Four nearer to it"
 
+_AT_ONCE, _MOST_WAITING = 8, 200
+"""So many of one action are under way at a time, and so many orders may wait; more are told to come back."""
+
 _OLDEST = (3600, 86400)
 """Every hour, uploads and results older than a day are removed; in seconds."""
-
-_POLICY = (
-    "default-src 'self'; img-src 'self' data: blob:; font-src 'self' data:; style-src 'self' 'unsafe-inline';"
-    " script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; worker-src 'self' blob:; frame-ancestors 'self'"
-)
-"""A browser's Content-Security-Policy: Gradio's page, and nothing from any other place."""
 
 _CSS = """
 footer { display: none !important; }
@@ -62,37 +57,16 @@ _SAVE = """(file) => { if (!file) return; const link = document.createElement("a
 """Lets the browser save the file of a component."""
 
 
-class Guard:
-    """Adds the policy to every answer, and fetches nothing from elsewhere for anyone."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, as an ASGI application."""
-        if scope["type"] == "http" and ("file=http" in scope["path"] or "proxy=" in scope["path"]):
-            await PlainTextResponse("This window fetches nothing.", 403)(scope, receive, send)
-            return
-
-        async def add(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                policy = (b"content-security-policy", _POLICY.encode())
-                message["headers"] = [*message.get("headers", []), policy]
-            await send(message)
-
-        await self._app(scope, receive, add)
-
-
 class Window:
     """The page: its components and their actions. `blocks` is what Gradio serves at the address `host`.
 
-    A file that is uploaded may have so many megabytes.
+    `rules` say who is let in. A file that is uploaded may have so many megabytes.
     """
 
-    def __init__(self, atelier: Atelier, host: str, megabytes: int) -> None:
+    def __init__(self, atelier: Atelier, host: str, rules: Rules, megabytes: int) -> None:
         self.atelier = atelier
-        self.host, self.megabytes = host, megabytes
-        self.is_local = host in {"127.0.0.1", "localhost"}
+        self.host, self.rules, self.megabytes = host, rules, megabytes
+        self.is_local = is_local(host)
         with gr.Blocks(
             title="stylize", analytics_enabled=False, delete_cache=_OLDEST, fill_width=True
         ) as self.blocks:
@@ -115,16 +89,25 @@ class Window:
 
     def launch(self, port: int | None) -> str:
         """Begin to serve, in threads of its own. The address; without a port, the first that is free."""
-        guards = [Middleware(Guard)]
-        if self.is_local:  # a page elsewhere whose name was made to point here is not let in
-            guards.append(Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"]))
-        _, address, _ = self.blocks.launch(
+        self.blocks.queue(default_concurrency_limit=_AT_ONCE, max_size=_MOST_WAITING, api_open=False)
+        app, address, _ = self.blocks.launch(
             server_name=self.host, server_port=port, share=False, prevent_thread_lock=True, quiet=True,
             inline=False, max_file_size=self.megabytes << 20, allowed_paths=[], enable_monitoring=False,
             ssr_mode=False, pwa=False, mcp_server=False, run_history=False, footer_links=[], theme=_theme(),
-            css=_CSS, app_kwargs={"middleware": guards, "docs_url": None, "redoc_url": None},
+            css=_CSS, app_kwargs={
+                "middleware": [Middleware(Guard, self.rules)],
+                "docs_url": None, "redoc_url": None, "openapi_url": None,
+            },
         )  # fmt: skip
+        # Gradio has put some of its own ahead of what it was given: these answer before they are asked.
+        app.middleware_stack = Guard(app.middleware_stack, self.rules)
+        self.rules.starting = False
         return address
+
+    def close(self) -> None:
+        """End all that is under way and serve no more."""
+        self.atelier.close()
+        self.blocks.close(verbose=False)
 
     # -- what there is to see -------------------------------------------------------------------------
 

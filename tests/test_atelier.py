@@ -392,7 +392,7 @@ def test_a_picture_with_too_many_pixels_is_refused_and_the_last_one_stays(
     atelier: Atelier, sitting: Sitting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     large, before = upload(atelier, "large.png", size=(1100, 1000)), sitting.photo
-    monkeypatch.setattr("stylize.atelier.read_picture", None)  # it must not even be decoded
+    monkeypatch.setattr("stylize.easel.read_picture", None)  # it must not even be decoded
     with pytest.raises(PictureError, match=r"large\.png has 1100 x 1000 pixels.*--max-megapixels"):
         sitting.open(large)
     assert sitting.photo == before

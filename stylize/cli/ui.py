@@ -2,8 +2,11 @@
 
 import errno
 import os
+import shutil
 import signal
 import socket
+import sys
+import threading
 import time
 import webbrowser
 from contextlib import suppress
@@ -16,15 +19,29 @@ import typer
 
 from stylize.cli.options import DeviceOption, DtypeOption
 from stylize.console import say, talk, write_line
-from stylize.errors import StylizeError, UsageError
+from stylize.errors import ExitCode, StylizeError, UsageError
 
 _LOCAL = "127.0.0.1"
+_MOMENT = 0.8
+"""Seconds that a window which is ending has for its end."""
 
 
 def ui(
     host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 lets in all who can reach this machine.")
+        str,
+        typer.Option(
+            help="Address to listen on. Any but 127.0.0.1 lets in all who can reach this machine: there is "
+            "no password and no encryption; they use its processor, see your styles and may add some."
+        ),
     ] = _LOCAL,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="A further name by which browsers may call this window, such as that of a proxy in front.",
+        ),
+    ] = None,
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port. Default: the first free one from 7860.")
     ] = None,
@@ -33,6 +50,9 @@ def ui(
     max_megapixels: Annotated[
         int, typer.Option(min=1, max=10_000, help="Megapixels that a picture may have.")
     ] = 100,
+    max_seconds: Annotated[
+        int, typer.Option(min=1, max=86_400, help="Seconds that painting one file may take.")
+    ] = 900,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
 ) -> None:
@@ -45,15 +65,20 @@ def ui(
     if find_spec("gradio") is None:
         raise StylizeError("The window needs Gradio; run: pip install 'stylize[ui]'")
     _check_address(host, port)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with TemporaryDirectory(prefix="stylize-ui-") as name:
+    _end_on_signals()
+    with TemporaryDirectory(prefix="stylize-ui-", ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()
         _prepare_gradio(folder)
+        from stylize.guard import Rules
+
+        rules = Rules.of(host, allow_host or (), folder / "uploads")
         with talk.status("Opening the window"):
             from stylize.atelier import Atelier  # torch and Gradio come with these
             from stylize.window import Window
 
-            window = Window(Atelier(folder, device, dtype, max_megapixels), host, max_upload)
+            atelier = Atelier(folder, device, dtype, max_megapixels, max_seconds)
+            atelier.start()
+            window = Window(atelier, host, rules, max_upload)
             address = window.launch(port)
         write_line(address)
         if not window.is_local:
@@ -66,7 +91,35 @@ def ui(
                 while True:
                     time.sleep(3600)
         finally:
-            window.blocks.close(verbose=False)
+            _end_soon(folder)
+            window.close()
+    _leave()
+
+
+def _end_on_signals() -> None:
+    """Let what ends programs end this one as Ctrl-C does; `nohup` still keeps it when the terminal goes."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+
+
+def _end_soon(folder: Path) -> None:
+    """From now on, what is still under way has a moment; then the folder goes and the process ends."""
+
+    def end() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        _leave()
+
+    timer = threading.Timer(_MOMENT, end)
+    timer.daemon = True
+    timer.start()
+
+
+def _leave() -> None:
+    """End the process at once: threads that still wait for something, and libraries that tidy up, are left."""
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
+    os._exit(ExitCode.OK)
 
 
 def _prepare_gradio(folder: Path) -> None:

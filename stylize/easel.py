@@ -1,0 +1,171 @@
+"""What the window does with files that others gave it: read, paint and write them, within a time.
+
+With a limit of time that happens in a process of its own (see `stylize.confined`): a picture that takes too
+long, or too much memory, ends that process and nothing else.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from torch import Tensor
+
+from stylize.canvas import Canvas
+from stylize.cards import StyleCard
+from stylize.confined import Confined
+from stylize.errors import PictureError
+from stylize.images import picture_size, read_picture, resize_picture
+from stylize.jobs import Job
+from stylize.looks import Look
+from stylize.marking import Metadata
+from stylize.model import Base
+from stylize.painting import Outcome, Painter, PaintSettings
+from stylize.picture import Picture
+from stylize.styles import ResolvedStyle, resolve_style
+
+_READING, _SHOWING = 30.0, 180.0
+"""Seconds that it may take to read a file, and to paint what is only looked at."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a style is laid on, and what becomes of a result's file."""
+
+    strength: float = 1.0
+    keep_colour: bool = False
+    suffix: str | None = None
+    """Format of the files; None: as the photograph."""
+    longer_side: int | None = None
+    """Of the results, in pixels; None: as the photograph."""
+    metadata: Metadata = "all"
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A style on its way to another process, which may know the base already."""
+
+    code: Tensor
+    cards: tuple[StyleCard, ...]
+    canvas: Canvas | None
+    identity: str
+    base: Base | None
+
+    def style(self) -> ResolvedStyle:
+        """The style with its base."""
+        if self.base is not None:
+            _bases[self.identity] = self.base
+        return ResolvedStyle(self.code, _bases[self.identity], self.cards, self.canvas)
+
+
+_bases: dict[str, Base] = {}
+"""Identity -> base of those that were sent to this process."""
+
+
+class Easel:
+    """Reads, paints and writes pictures on a device, one at a time.
+
+    `seconds` is how long one file may take to paint; None: without limits, in this process.
+    """
+
+    def __init__(self, device: str, dtype: str, seconds: float | None) -> None:
+        self._device, self._dtype, self._seconds = device, dtype, seconds
+        self._confined = None if seconds is None else Confined(__name__)
+        self._known: tuple[int, set[str]] = (0, set())
+        self._turn = Lock()
+
+    def start(self) -> None:
+        """Make ready for the first picture, and do not wait for it."""
+        if self._confined is not None:
+            self._confined.start()
+
+    def close(self) -> None:
+        """End what is under way."""
+        if self._confined is not None:
+            self._confined.close()
+
+    def check(self, path: Path, megapixels: int) -> None:
+        """Raises PictureError for a file that is no picture, or one of too many megapixels."""
+        self._call(_READING, _check, path, megapixels)
+
+    def look(self, path: Path, megapixels: int, side: int) -> tuple[Picture, int]:
+        """A picture to look at, its longer side so long at most, and how long that of the file is."""
+        return self._call(_READING, _look, path, megapixels, side)
+
+    def style_of(self, path: Path, megapixels: int, base: Base) -> ResolvedStyle:
+        """The style of a painting, for the bundled base."""
+        code, cards = self._call(_SHOWING, _style_of, path, megapixels)
+        return ResolvedStyle(code, base, cards)
+
+    def paint(self, picture: Picture, style: ResolvedStyle, manner: Manner) -> Picture:
+        """Paint a picture to be looked at."""
+        return self._call_with_style(_SHOWING, _paint, style, picture, manner, self._device, self._dtype)
+
+    def paint_file(self, job: Job, style: ResolvedStyle, manner: Manner) -> Outcome:
+        """Do a job as `stylize apply` would. Raises StylizeError where it took too long."""
+        values = job, manner, self._device, self._dtype
+        return self._call_with_style(self._seconds or 0.0, _paint_file, style, *values)
+
+    def _call(self, seconds: float, function: Callable[..., Any], *values: Any) -> Any:
+        if self._confined is None:
+            with self._turn:
+                return function(*values)
+        return self._confined.call(seconds, function, *values)
+
+    def _call_with_style(
+        self, seconds: float, function: Callable[..., Any], style: ResolvedStyle, *values: Any
+    ) -> Any:
+        identity = style.base.identity
+        sent = _Sent(style.code, style.cards, style.canvas, identity, style.base)
+        if self._confined is None:
+            return self._call(seconds, function, sent, *values)
+
+        def order(generation: int) -> tuple[Any, ...]:
+            if self._known[0] != generation:
+                self._known = generation, set()
+            known = self._known[1]
+            light = replace(sent, base=None) if identity in known else sent
+            known.add(identity)
+            return function, light, *values
+
+        return self._confined.call_later(seconds, order)
+
+
+def _check(path: Path, megapixels: int) -> None:
+    width, height = picture_size(path)
+    if width * height > megapixels * 1_000_000:
+        raise PictureError(
+            f"{path.name} has {width} x {height} pixels, and this window takes {megapixels} "
+            "megapixels; make it smaller, or start stylize ui with a larger --max-megapixels."
+        )
+
+
+def _look(path: Path, megapixels: int, side: int) -> tuple[Picture, int]:
+    _check(path, megapixels)
+    picture = read_picture(path).still().simple()
+    longer = max(picture.size)
+    small = Picture(picture.rgb, picture.alpha)
+    return (resize_picture(small, side) if longer > side else small), longer
+
+
+def _style_of(path: Path, megapixels: int) -> tuple[Tensor, tuple[StyleCard, ...]]:
+    _check(path, megapixels)
+    style = resolve_style(str(path))
+    return style.code.clone(), style.cards
+
+
+def _painter(sent: _Sent, manner: Manner, device: str, dtype: str) -> Painter:
+    """The painter of `stylize apply` for a style."""
+    settings = PaintSettings(manner.strength, manner.longer_side, force=True, metadata=manner.metadata)
+    return Painter(Look(sent.style(), keep_colour=manner.keep_colour), device, dtype, settings)
+
+
+def _paint(sent: _Sent, picture: Picture, manner: Manner, device: str, dtype: str) -> Picture:
+    painted = _painter(sent, manner, device, dtype).paint(picture)
+    return replace(painted, rgb=painted.rgb.clone())
+
+
+def _paint_file(sent: _Sent, job: Job, manner: Manner, device: str, dtype: str) -> Outcome:
+    (outcome,) = _painter(sent, manner, device, dtype).work([job])
+    return outcome
