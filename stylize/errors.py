@@ -83,7 +83,11 @@ TABLE = (
     Row(OSError, "{file} cannot be used: {error}; try another place.", ExitCode.FAILED),
     Row(MemoryError, _MEMORY, ExitCode.FAILED),
     Row("OutOfMemoryError", _MEMORY, ExitCode.FAILED),
-    Row(ImportError, "The installation is not whole ({error}); install stylize again.", ExitCode.FAILED),
+    Row(
+        ImportError,
+        "The installation is not whole ({error}); install it again as the README says.",
+        ExitCode.FAILED,
+    ),
     Row(
         Exception,
         "This is a mistake in stylize ({kind}: {error}); please report what STYLIZE_DEBUG=1 shows.",

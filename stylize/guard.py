@@ -145,7 +145,7 @@ class Guard:
         if scope["type"] == "lifespan" or "stylize.guarded" in scope:
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            await self._answer(scope | {"stylize.guarded": True}, receive, _with_policy(send))
+            await self._answer({**scope, "stylize.guarded": True}, receive, _with_policy(send))
         else:
             await send({"type": "websocket.close", "code": 1008})
 

@@ -100,7 +100,7 @@ class Window:
             },
         )  # fmt: skip
         # Gradio has put some of its own ahead of what it was given: these answer before they are asked.
-        app.middleware_stack = Guard(app.middleware_stack, self.rules)
+        app.middleware_stack = Guard(app.middleware_stack or app.build_middleware_stack(), self.rules)
         self.rules.starting = False
         return address
 

@@ -47,7 +47,7 @@ class OutOfMemoryError(RuntimeError):
         (PermissionError(errno.EACCES, "x", "a.txt"), "a.txt may not be", 1),
         (MemoryError(), "--size", 1),
         (OutOfMemoryError("CUDA out of memory"), "--size", 1),
-        (ModuleNotFoundError("No module named 'torch'"), "install stylize again", 1),
+        (ModuleNotFoundError("No module named 'torch'"), "install it again", 1),
         (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero", 1),
     ],
 )

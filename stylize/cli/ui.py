@@ -63,7 +63,7 @@ def ui(
     [bold]Example:[/bold] stylize ui --open
     """
     if find_spec("gradio") is None:
-        raise StylizeError("The window needs Gradio; run: pip install 'stylize[ui]'")
+        raise StylizeError("The window needs Gradio; run: pip install gradio")
     _check_address(host, port)
     _end_on_signals()
     with TemporaryDirectory(prefix="stylize-ui-", ignore_cleanup_errors=True) as name:
@@ -116,7 +116,7 @@ def _end_soon(folder: Path) -> None:
 
 
 def _leave() -> None:
-    """End the process at once: threads that still wait for something, and libraries that tidy up, are left."""
+    """End the process at once, and wait neither for threads nor for libraries that tidy up."""
     with suppress(OSError, ValueError, AttributeError):
         sys.stdout.flush()
     os._exit(ExitCode.OK)
