@@ -32,7 +32,8 @@ _MACHINES = {"sftp", "ssh", "smb", "ftp", "hdfs", "webhdfs", "webdav", "dav", "d
 
 _INSTALL = {
     "s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs",
-    "ssh": "paramiko", "sftp": "paramiko", "smb": "smbprotocol", "webdav": "webdav4", "hdfs": "pyarrow", "webhdfs": "requests",
+    "ssh": "paramiko", "sftp": "paramiko", "smb": "smbprotocol", "webdav": "webdav4",
+    "hdfs": "pyarrow", "webhdfs": "requests",
     "http": "aiohttp requests", "https": "aiohttp requests",
 }  # fmt: skip
 """Scheme -> what is installed for it. A module's name is not always that of what brings it: others could own
