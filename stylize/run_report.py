@@ -4,7 +4,6 @@ import base64
 import html
 import io
 import json
-import tomllib
 from collections.abc import Sequence
 from math import log10
 from pathlib import Path
@@ -13,7 +12,9 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from stylize.fitting import numbered, read_metrics
 from stylize.reports import COLOURS, figure, table, write_page
+from stylize.settings import read_tables
 from stylize.sheets import labelled
 
 _MOST_SAMPLES = 24
@@ -48,8 +49,9 @@ def write_run_report(
 
     `data` are sentences about the data, `shown` some of it: named uint8 pictures (3, H, W).
     """
-    records = _records(folder / "metrics.jsonl")
-    parts = ["<h2>Samples</h2>", _samples(sorted((folder / "samples").glob("[0-9]*.png")))]
+    metrics = folder / "metrics.jsonl"
+    records = read_metrics(metrics) if metrics.exists() else []
+    parts = ["<h2>Samples</h2>", _samples(numbered(folder / "samples", "png"))]
     validations = [r for r in records if "table" in r]
     if validations:
         parts += [f"<h2>Table at step {validations[-1]['step']}</h2>", _table(validations[-1])]
@@ -69,25 +71,28 @@ def write_run_report(
     return folder / "report.html"
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines if line.endswith("}")]
-
-
 def _samples(paths: Sequence[Path]) -> str:
     """A slider over the sample sheets, evenly chosen if there are many."""
     if not paths:
         return "<p>None yet.</p>"
     count = min(len(paths), _MOST_SAMPLES)
     chosen = [paths[round(i * (len(paths) - 1) / max(1, count - 1))] for i in range(count)]
-    samples = [[int(path.stem), _jpeg(path)] for path in chosen]
-    return _SLIDER.format(last=count - 1, samples=json.dumps(samples))
+    read = [(int(path.stem), _jpeg(path)) for path in chosen]
+    samples = [sample for sample in read if sample[1] is not None]
+    if not samples:
+        return "<p>None that can be read.</p>"
+    return _SLIDER.format(last=len(samples) - 1, samples=json.dumps(samples))
 
 
-def _jpeg(path: Path) -> str:
-    """A picture, no wider than the page, as a data address."""
+def _jpeg(path: Path) -> str | None:
+    """A picture, no wider than the page, as a data address; None if it is damaged."""
+    try:
+        return _small_jpeg(path)
+    except (OSError, SyntaxError, ValueError):
+        return None
+
+
+def _small_jpeg(path: Path) -> str:
     with Image.open(path) as image:
         small = image.convert("RGB")
         small.thumbnail((_WIDTH, 4 * _WIDTH))
@@ -109,7 +114,7 @@ def _settings(path: Path) -> str:
         return ""
     flat = [
         [f"{name}.{key}" if name else key, str(value)]
-        for name, settings in tomllib.loads(path.read_text(encoding="utf-8")).items()
+        for name, settings in read_tables(path).items()
         for key, value in (settings.items() if isinstance(settings, dict) else [("", settings)])
     ]
     return table(["setting", "value"], flat)
