@@ -295,6 +295,8 @@ class _Checked:
         self._stack = ExitStack()
 
     def __enter__(self) -> "_Checked":
+        if any("\ud800" <= character <= "\udfff" for character in str(self.path)):
+            raise self.fault("its name has bytes that are no text; rename it")
         try:
             self._file = self._stack.enter_context(safe_open(self.path, "pt"))
         except (SafetensorError, OSError) as error:

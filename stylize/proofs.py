@@ -18,7 +18,7 @@ from urllib.parse import quote
 from PIL import Image
 from torch import Tensor
 
-from stylize.console import printable
+from stylize.console import page_text
 from stylize.errors import PictureError
 from stylize.files import atomic_path
 from stylize.images import to_image
@@ -96,14 +96,14 @@ class ProofSheet:
         """Add one picture: the record that `--json` writes, and its small pictures."""
         status = str(record["status"])
         self._counts[status] = self._counts.get(status, 0) + 1
-        name = html.escape(printable(str(record["source"])))
+        name = page_text(str(record["source"]))
         told = str(record["error"] or record["warning"])
-        notes = [f"{status}, {record['style']}, {record['seconds']} s", *([printable(told)] if told else [])]
+        notes = [f"{status}, {record['style']}, {record['seconds']} s", *([told] if told else [])]
         if record["target"] and status != "failed":
             href = self._link(str(record["target"]))
             name = f'<a href="{href}">{name}</a>'
         pair = _pair(before, after) if before and after else ""
-        text = "<br>".join([name, *map(html.escape, notes)])
+        text = "<br>".join([name, *map(page_text, notes)])
         self._figures.write(f'<figure class="{status}">{pair}<figcaption>{text}</figcaption></figure>\n')
 
     def write(self) -> None:

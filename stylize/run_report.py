@@ -1,7 +1,6 @@
 """The page that explains a run: curves, samples over time, the data, the table, what was noticed."""
 
 import base64
-import html
 import io
 import json
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from stylize.console import page_text
 from stylize.fitting import numbered, read_metrics
 from stylize.reports import COLOURS, figure, table, write_page
 from stylize.settings import read_tables
@@ -60,9 +60,9 @@ def write_run_report(
         )
     for name, terms in _CURVES:
         parts.append(curves(name, records, terms, logarithmic=name.startswith("Gradients")))
-    news = [f"<li>{html.escape(str(r['news']))}</li>" for r in records if "news" in r]
+    news = [f"<li>{page_text(str(r['news']))}</li>" for r in records if "news" in r]
     parts.append(f"<h2>What was noticed</h2><ul>{''.join(news) or '<li>Nothing amiss.</li>'}</ul>")
-    lines = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in data)
+    lines = "".join(f"<li>{page_text(sentence)}</li>" for sentence in data)
     parts += ["<h2>Data</h2>", f"<ul>{lines}</ul>"]
     if shown:
         parts.append(figure(labelled(shown, columns=8, width=120), "Some of the pictures"))
@@ -106,7 +106,7 @@ def _table(record: dict[str, Any]) -> str:
     columns = list(next(iter(rows.values())))
     lines = [[style, *(f"{row[c]:.2f}" for c in columns)] for style, row in rows.items()]
     vitals = ", ".join(f"{name} {value:.2f}" for name, value in record.get("vitals", {}).items())
-    return table(["", *columns], lines) + f"<p>{html.escape(vitals)}</p>"
+    return table(["", *columns], lines) + f"<p>{page_text(vitals)}</p>"
 
 
 def _settings(path: Path) -> str:
@@ -136,7 +136,7 @@ def curves(
             f"{50 + 830 * x / end:.1f},{230 - 210 * (y - low) / (high - low or 1):.1f}" for x, y in points
         )
         lines.append(f'<polyline points="{places}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-        legend.append(f'<span style="color:{colour}">&#9632; {html.escape(name)}</span>')
+        legend.append(f'<span style="color:{colour}">&#9632; {page_text(name)}</span>')
     unit = [f"10^{y:.1f}" if logarithmic else f"{y:.3g}" for y in (high, low)]
     axes = (
         '<path d="M50 15V230H880" fill="none" stroke="#888"/>'
@@ -145,7 +145,7 @@ def curves(
         f'<text x="880" y="248" text-anchor="end">step {end}</text>'
     )
     drawing = f'<svg viewBox="0 0 900 255" font-size="12">{axes}{"".join(lines)}</svg>'
-    return f"<h3>{html.escape(title)}</h3><p>{' '.join(legend)}</p>{drawing}"
+    return f"<h3>{page_text(title)}</h3><p>{' '.join(legend)}</p>{drawing}"
 
 
 def _series(

@@ -137,4 +137,4 @@ def write_settings(path: Path, tables: Mapping[str, Any]) -> None:
         name: asdict(t) if is_dataclass(t) and not isinstance(t, type) else t for name, t in tables.items()
     }
     with atomic_path(path) as temporary:
-        temporary.write_text(tomli_w.dumps(plain), encoding="utf-8")
+        temporary.write_text(tomli_w.dumps(plain), encoding="utf-8", errors="replace")

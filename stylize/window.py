@@ -5,7 +5,6 @@ machine: system fonts, no telemetry, and a policy that keeps the page from loadi
 """
 
 import functools
-import html
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from starlette.middleware import Middleware
 
 from stylize.atelier import MOST_BLENDED, VIEW, Atelier, Manner, Sitting
 from stylize.cards import StyleCard
-from stylize.console import debugging
+from stylize.console import debugging, page_text
 from stylize.errors import UsageError, sentence_of
 from stylize.guard import Guard, Rules, is_local
 from stylize.paths import READABLE
@@ -238,7 +237,7 @@ class Window:
             except Exception as fault:
                 if debugging():
                     traceback.print_exception(fault)
-                sentence = html.escape(self.atelier.plain(sentence_of(fault)))
+                sentence = page_text(self.atelier.plain(sentence_of(fault)))
                 raise gr.Error(sentence, title="", print_exception=False) from fault
 
         return call
@@ -297,7 +296,7 @@ class Window:
     def _keep(self, sitting: Sitting | None, name: str) -> Sequence[Any]:
         sitting = _here(sitting)
         path = sitting.keep(name)
-        gr.Info(html.escape(f"Kept: stylize apply photo.jpg --style {path.stem}"), title="")
+        gr.Info(page_text(f"Kept: stylize apply photo.jpg --style {path.stem}"), title="")
         return _thumbnails(sitting), ""
 
     def _paint(self, sitting: Sitting | None, *manner: Any) -> Any:
@@ -318,7 +317,7 @@ class Window:
             progress((done, total), desc="Painting", unit="photos")
 
         batch = _here(sitting).paint_many([Path(file) for file in files], _manner_of(*manner), tell)
-        failed = "".join(f"<li>{html.escape(note)}</li>" for note in batch.notes)
+        failed = "".join(f"<li>{page_text(note)}</li>" for note in batch.notes)
         report = f"{batch.done} of {len(files)} painted.<ul>{failed}</ul>"
         if batch.archive is None:
             return gr.update(visible=False), report
@@ -359,7 +358,7 @@ def _thumbnails(sitting: Sitting, tell: Callable[[int, int], None] = lambda done
     """The gallery of styles, and a word on those that are not good."""
     shown, notes = sitting.thumbnails(tell)
     for note in notes:
-        gr.Warning(html.escape(note), title="")
+        gr.Warning(page_text(note), title="")
     return gr.update(value=shown, selected_index=None)
 
 
@@ -391,11 +390,11 @@ def _about(cards: Sequence[StyleCard], reduced: bool) -> str:
     """What is on the stage, as HTML; texts of cards are no markup."""
     heads, more = [], []
     for card in cards:
-        title = html.escape(card.title or card.name)
-        heads.append(f"<b>{title}</b> {html.escape(card.description)}")
+        title = page_text(card.title or card.name)
+        heads.append(f"<b>{title}</b> {page_text(card.description)}")
         told = " ".join(text for text in (card.cultural_note, card.avoid and f"Avoid: {card.avoid}") if text)
         if told:
-            more.append(f"<p>{title}: {html.escape(told)}</p>")
+            more.append(f"<p>{title}: {page_text(told)}</p>")
     note = f" Shown at {VIEW} pixels; in full size strokes are finer." if reduced else ""
     details = f"<details><summary>About</summary>{''.join(more)}</details>" if more else ""
     return f"{'<br>'.join(heads)}<span class='dim'>{note}</span>{details}"

@@ -91,7 +91,8 @@ def test_a_damaged_note_of_the_best_is_told(library: StyleLibrary, folder: Path,
     "changes",
     [
         None, {"steps_done": "x"}, {"steps_done": "-3"}, {"steps_done": None}, {"config": "{"},
-        {"config": None}, {"data": None}, {"health": "[]"}, {"health": '{"share": "x"}'}, {"health": NESTED.decode()},
+        {"config": None}, {"data": None}, {"health": "[]"}, {"health": '{"share": "x"}'},
+        {"health": NESTED.decode()},
     ],
 )  # fmt: skip
 def test_damaged_metadata_of_a_checkpoint_is_told(

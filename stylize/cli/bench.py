@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from stylize.cli.options import DtypeOption, JsonOption, QuietOption, TileOption
-from stylize.console import progress
+from stylize.console import progress, show
 from stylize.errors import UsageError
 
 _NAMED = {"4k": (3840, 2160), "8k": (7680, 4320)}
@@ -55,7 +55,6 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _show(found: list[dict[str, object]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("device", "precision", "size", "seconds", "megapixels / s", "memory")
@@ -69,4 +68,4 @@ def _show(found: list[dict[str, object]]) -> None:
             f"{width * height / seconds / 1e6:.1f}",
             f"{memory / 2**20:.0f} MiB" if isinstance(memory, int) else "unknown",
         )  # fmt: skip
-    Console().print(table)
+    show(table)

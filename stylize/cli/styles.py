@@ -1,19 +1,17 @@
 """`stylize styles`: what styles there are, where they come from, and what they look like."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from stylize import bundled, hub
 from stylize.cards import StyleCard, read_card, read_cards
 from stylize.cli.options import JsonOption, OfflineOption, complete_style
-from stylize.console import talk
+from stylize.console import show as show_table
+from stylize.console import talk, write_json
 from stylize.errors import UsageError, WeightsError
 from stylize.jobs import check_output
 
@@ -39,14 +37,14 @@ def list_styles(as_json: JsonOption = False) -> None:
         except WeightsError as error:
             talk.print(f"Left out: {error}", markup=False)
     if as_json:
-        typer.echo(json.dumps([asdict(card) for card in cards], ensure_ascii=False, indent=2))
+        write_json([asdict(card) for card in cards], indent=2)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("Style", "Tradition", "Description"):
         table.add_column(column, no_wrap=column == "Style")
     for card in cards:
-        table.add_row(*map(escape, (card.name, card.tradition, card.description)))
-    Console().print(table)
+        table.add_row(card.name, card.tradition, card.description)
+    show_table(table)
 
 
 @app.command()
@@ -68,18 +66,18 @@ def show(
         raise UsageError(f"{style} is no style file; only those carry a card.")
     card = read_card(path)
     if as_json:
-        typer.echo(json.dumps(asdict(card), ensure_ascii=False, indent=2))
+        write_json(asdict(card), indent=2)
     else:
-        Console().print(_card_table(card))
+        show_table(_card_table(card))
 
 
 def _card_table(card: StyleCard) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False, title=escape(card.title or card.name))
+    table = Table(box=None, pad_edge=False, show_header=False, title=card.title or card.name)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
     for field, value in asdict(card).items():
         if value and field != "title":
-            table.add_row(field.replace("_", " "), escape(value))
+            table.add_row(field.replace("_", " "), value)
     return table
 
 
@@ -124,13 +122,13 @@ def compare(
     pairs = comparison.compare(described)
     written = comparison.write_comparison(described, pairs, output)
     if as_json:
-        typer.echo(json.dumps([asdict(pair) for pair in pairs], ensure_ascii=False, indent=2))
+        write_json([asdict(pair) for pair in pairs], indent=2)
         return
     table = Table("", "", "distance", "90 % interval", "what differs", box=None, pad_edge=False)
     for pair in sorted(pairs, key=lambda pair: pair.moments.value):
         interval = f"{pair.moments.low:.2f} - {pair.moments.high:.2f}"
         table.add_row(pair.first, pair.second, f"{pair.moments.value:.2f}", interval, pair.words())
-    Console().print(table)
+    show_table(table)
     talk.print(f"Wrote {', '.join(str(path) for path in written)}", markup=False)
 
 

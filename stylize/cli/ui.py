@@ -22,6 +22,7 @@ from stylize.console import say, talk, write_line
 from stylize.errors import ExitCode, StylizeError, UsageError
 
 _LOCAL = "127.0.0.1"
+_NO_ADDRESS = "{} is no address of this machine; leave out --host, or use 0.0.0.0."
 _MOMENT = 0.8
 """Seconds that a window which is ending has for its end."""
 
@@ -142,6 +143,6 @@ def _check_address(host: str, port: int | None) -> None:
             raise UsageError(f"Port {port} is taken; choose another with --port, or leave it out.") from error
         if error.errno == errno.EACCES:
             raise UsageError(f"Port {port} may not be used; choose one above 1023 with --port.") from error
-        raise UsageError(
-            f"{host} is no address of this machine; leave out --host, or use 0.0.0.0."
-        ) from error
+        raise UsageError(_NO_ADDRESS.format(host)) from error
+    except (TypeError, ValueError) as error:  # what cannot be a name
+        raise UsageError(_NO_ADDRESS.format(host)) from error
