@@ -58,7 +58,16 @@ def test_the_reference_says_what_the_code_says() -> None:
 
 
 def test_pictures_and_files_that_documents_name_are_there() -> None:
-    for document in ("README.md", "docs/commands.md", "weights/README.md", "benchmarks/README.md"):
+    security = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:tests|benchmarks)/[\w/.]+)`", security):
+        assert (ROOT / name).is_file(), name
+    for document in (
+        "README.md",
+        "CHANGELOG.md",
+        "docs/commands.md",
+        "weights/README.md",
+        "benchmarks/README.md",
+    ):
         text = (ROOT / document).read_text(encoding="utf-8")
         for link in re.findall(r"\]\(([^)#]+)\)", text):
             if not link.startswith("http"):
