@@ -250,6 +250,12 @@ class Sitting:
             self.shown = shown
         return [(painted[name], name) for name in shown], notes
 
+    def style_at(self, index: object) -> str:
+        """The style at a place among those shown. UsageError if there is none."""
+        if type(index) is not int or not 0 <= index < len(self.shown):
+            raise UsageError("Choose one of the styles that are shown.")
+        return self.shown[index]
+
     def choose(self, weights: Mapping[str, float]) -> None:
         """Choose a style, or a blend. Raises UsageError where that is none."""
         style = blend([(name, self._style(name), weight) for name, weight in weights.items()])
@@ -293,7 +299,7 @@ class Sitting:
 
     def pick(self, index: int) -> None:
         """Go on from one of the four. Raises UsageError if it is not there."""
-        if not 0 <= index < len(self._four):
+        if type(index) is not int or not 0 <= index < len(self._four):
             raise UsageError("Make four variations first, then pick one.")
         if self.chosen not in self._four:
             self._earlier.append(self._chosen())

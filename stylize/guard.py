@@ -7,6 +7,7 @@ sends requests here by its `Origin` or `Sec-Fetch-Site`.
 
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -54,7 +55,9 @@ ROUTES = {
 
 _STARTING = "/gradio_api/startup-events"
 """What Gradio asks itself for, before anybody else is let in."""
-_QUEUE, _FILE = "/gradio_api/queue/join", "/gradio_api/file="
+_QUEUE, _FILE, _UPLOAD = "/gradio_api/queue/join", "/gradio_api/file=", "/gradio_api/upload"
+_SPARE = 1 << 30
+"""Bytes that uploads leave free on the disk."""
 _MOST_WORDS = 4 << 20
 """Bytes that the order of an action may have: the names of some thousand uploads."""
 _WITHOUT = {b"x-forwarded-host", b"x-gradio-server"}
@@ -104,8 +107,19 @@ class Rules:
             return 404, "There is nothing here."
         if scope["method"] not in allowed:
             return 405, "That cannot be done here."
+        if scope["path"] == _UPLOAD and (refusal := self._no_room(headers.get("content-length", ""))):
+            return refusal
         if scope["path"].startswith(_FILE) and not self.is_upload(scope["path"].removeprefix(_FILE)):
             return 403, "This window reads and shows only what was uploaded to it."
+        return None
+
+    def _no_room(self, length: str) -> Refusal | None:
+        """Why so many bytes of uploads are not taken."""
+        if not re.fullmatch(r"\d{1,18}", length, re.ASCII):
+            return 411, "An upload says how long it is."
+        place = next(folder for folder in (self.uploads, *self.uploads.parents) if folder.exists())
+        if shutil.disk_usage(place).free - int(length) < _SPARE:
+            return 507, "There is no room for this; free some."
         return None
 
     def _own_page(self, scope: Scope, headers: Headers, host: str) -> bool:

@@ -267,7 +267,7 @@ class Window:
 
     def _choose(self, event: gr.SelectData, sitting: Sitting | None, blending: bool) -> Sequence[Any]:
         sitting = _here(sitting)
-        name = sitting.shown[event.index]
+        name = sitting.style_at(event.index)
         if blending:
             sitting.take(name)
         else:

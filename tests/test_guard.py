@@ -1,5 +1,6 @@
 """The rules of the window's guard, without a window."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,16 @@ def test_after_the_start_nothing_asks_for_it_again(tmp_path: Path) -> None:
     assert asked(rules, "localhost", path="/gradio_api/startup-events") == 200
     rules.starting = False
     assert asked(rules, "localhost", path="/gradio_api/startup-events") == 404
+
+
+def test_an_upload_that_leaves_no_room_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = Rules.of("127.0.0.1", (), tmp_path / "uploads")
+    rooms = shutil.disk_usage(tmp_path)._replace(free=2 << 30)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: rooms)
+    wanted = {"100": 200, str(1 << 30): 200, str((1 << 30) + 1): 507, "": 411, "x": 411, "-1": 411}
+    for length, status in wanted.items():
+        found = asked(rules, "localhost", "POST", "/gradio_api/upload", Content_Length=length)
+        assert found == status, length
 
 
 def test_uploads_are_files_in_their_folder(tmp_path: Path) -> None:
