@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import TypeAlias
 
 from torch import Tensor
 
@@ -69,6 +70,10 @@ class Chosen:
     """The code (1, code_size or more) before any variation: noise is measured by it."""
     rounds: int = 0
     """How many variations led here."""
+
+
+Thumbnails: TypeAlias = tuple[list[tuple[Path, str]], list[str]]
+"""Pictures with the names of their styles, and a sentence for each style that is not good."""
 
 
 @dataclass(frozen=True)
@@ -158,19 +163,30 @@ class Atelier:
             raise PictureError(f"{picture.name} was not uploaded here; choose it again.")
 
     def paint(self, picture: Picture, style: ResolvedStyle, manner: Manner) -> Picture:
-        """Paint a picture to be looked at."""
+        """Paint a picture to be looked at. Raises UsageError where the manner does not go with the style."""
+        self._check_manner(style, manner)
         return self._showing.paint(picture, style, manner)
 
     def work(
         self, jobs: Sequence[Job], style: ResolvedStyle, manner: Manner
     ) -> Generator[Outcome, None, None]:
         """Do jobs as `stylize apply` would; between two of them others may have their turn."""
+        self._check_manner(style, manner)
         for job in jobs:
             try:
                 outcome = self._painting.paint_file(job, style, manner)
             except StylizeError as error:
                 outcome = Outcome(job, "failed", 0.0, f"{job.source.name}: {error}")
             yield outcome
+
+    def _check_manner(self, style: ResolvedStyle, manner: Manner) -> None:
+        """Raises UsageError where colours or mask do not go with the style."""
+        if manner.mask is not None:
+            self.check(manner.mask)
+        if manner.palette is not None and manner.keep_colour:
+            raise UsageError("Keep the photograph's colours, or take those of a style; not both.")
+        if manner.palette is not None and manner.palette.base.identity != style.base.identity:
+            raise UsageError("These two styles were made for different bases and cannot be used together.")
 
     def plain(self, text: str) -> str:
         """A sentence with names of files in the place of paths into the folder."""
@@ -213,12 +229,23 @@ class Sitting:
         self.photo = photo
         self._thumbnails, self._four = {}, []
 
+    def open_sample(self) -> Path:
+        """Take the photograph that comes with the package, and a style for it. Its file."""
+        sample = self._folder / "sample.jpg"
+        shutil.copyfile(bundled.sample_picture(), sample)
+        self.open(sample)
+        return sample
+
     # -- styles ---------------------------------------------------------------------------------------
 
     @property
     def cards(self) -> tuple[StyleCard, ...]:
         """The cards of what is chosen."""
         return self.chosen.style.cards if self.chosen else ()
+
+    def palette(self, name: str | None) -> ResolvedStyle | None:
+        """The style that gives the colours, by its name. UsageError if there is none of it."""
+        return None if name is None else self._style(name)
 
     def names(self) -> list[str]:
         """The styles to choose from, those of uploaded paintings first."""
@@ -232,8 +259,13 @@ class Sitting:
         self._works[name] = style
         return name
 
-    def thumbnails(self, tell: _Tell = lambda done, total: None) -> tuple[list[tuple[Path, str]], list[str]]:
+    def thumbnails(self, tell: _Tell = lambda done, total: None) -> Thumbnails:
         """The photograph in every style, small, with its name; and a sentence for each that is not good."""
+        found = deque(self.growing_thumbnails(tell), maxlen=1)
+        return found[0] if found else ([], [])
+
+    def growing_thumbnails(self, tell: _Tell = lambda done, total: None) -> Generator[Thumbnails, None, None]:
+        """The thumbnails after each that is painted; no more of them once another photograph is opened."""
         # Another photograph may be opened meanwhile: it gets a dictionary of its own.
         small, painted = _within(self._photograph(), THUMBNAIL), self._thumbnails
         names, notes = self.names(), []
@@ -245,10 +277,10 @@ class Sitting:
                     painted[name] = self._shown(picture, lasting=True)
                 except StylizeError as error:
                     notes.append(self.atelier.plain(sentence_of(error)))
-        shown = [name for name in names if name in painted]
-        if painted is self._thumbnails:
-            self.shown = shown
-        return [(painted[name], name) for name in shown], notes
+            if painted is not self._thumbnails:
+                return
+            self.shown = [name for name in names if name in painted]
+            yield [(painted[name], name) for name in self.shown], notes
 
     def style_at(self, index: object) -> str:
         """The style at a place among those shown. UsageError if there is none."""

@@ -10,13 +10,14 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from stylize.canvas import Canvas
 from stylize.cards import StyleCard
 from stylize.confined import Confined
 from stylize.errors import PictureError
-from stylize.images import picture_size, read_picture, resize_picture
+from stylize.images import picture_size, read_mask, read_picture, resize_picture
 from stylize.jobs import Job
 from stylize.looks import Look
 from stylize.marking import Metadata
@@ -40,6 +41,10 @@ class Manner:
     longer_side: int | None = None
     """Of the results, in pixels; None: as the photograph."""
     metadata: Metadata = "all"
+    palette: ResolvedStyle | None = None
+    """The style that gives the colours; the one that is chosen gives the strokes."""
+    mask: Path | None = None
+    """A picture that is white where the style goes."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +105,12 @@ class Easel:
 
     def paint(self, picture: Picture, style: ResolvedStyle, manner: Manner) -> Picture:
         """Paint a picture to be looked at."""
-        return self._call_with_style(_SHOWING, _paint, style, picture, manner, self._device, self._dtype)
+        values = picture, _light(manner), self._device, self._dtype
+        return self._call_with_style(_SHOWING, _paint, style, *values)
 
     def paint_file(self, job: Job, style: ResolvedStyle, manner: Manner) -> Outcome:
         """Do a job as `stylize apply` would. Raises StylizeError where it took too long."""
-        values = job, manner, self._device, self._dtype
+        values = job, _light(manner), self._device, self._dtype
         return self._call_with_style(self._seconds or 0.0, _paint_file, style, *values)
 
     def _call(self, seconds: float, function: Callable[..., Any], *values: Any) -> Any:
@@ -116,8 +122,7 @@ class Easel:
     def _call_with_style(
         self, seconds: float, function: Callable[..., Any], style: ResolvedStyle, *values: Any
     ) -> Any:
-        identity = style.base.identity
-        sent = _Sent(style.code, style.cards, style.canvas, identity, style.base)
+        sent = _Sent(style.code, style.cards, style.canvas, style.base.identity, style.base)
         if self._confined is None:
             return self._call(seconds, function, sent, *values)
 
@@ -125,11 +130,17 @@ class Easel:
             if self._known[0] != generation:
                 self._known = generation, set()
             known = self._known[1]
-            light = replace(sent, base=None) if identity in known else sent
-            known.add(identity)
+            light = replace(sent, base=None) if sent.identity in known else sent
+            known.add(sent.identity)
             return function, light, *values
 
         return self._confined.call_later(seconds, order)
+
+
+def _light(manner: Manner) -> Manner:
+    """A manner without the networks of its palette, which are those of the style."""
+    palette = manner.palette
+    return manner if palette is None else replace(manner, palette=replace(palette, base=None))  # pyright: ignore
 
 
 def _check(path: Path, megapixels: int) -> None:
@@ -155,17 +166,37 @@ def _style_of(path: Path, megapixels: int) -> tuple[Tensor, tuple[StyleCard, ...
     return style.code.clone(), style.cards
 
 
-def _painter(sent: _Sent, manner: Manner, device: str, dtype: str) -> Painter:
-    """The painter of `stylize apply` for a style."""
+def _painter(sent: _Sent, size: tuple[int, int], manner: Manner, device: str, dtype: str) -> Painter:
+    """The painter of `stylize apply` for a style, and for pictures of this width and height."""
     settings = PaintSettings(manner.strength, manner.longer_side, force=True, metadata=manner.metadata)
-    return Painter(Look(sent.style(), keep_colour=manner.keep_colour), device, dtype, settings)
+    style = sent.style()
+    palette = replace(manner.palette, base=style.base) if manner.palette else None
+    mask = _mask_for(size, manner.mask) if manner.mask else None
+    return Painter(Look(style, palette, manner.keep_colour, mask), device, dtype, settings)
+
+
+def _mask_for(size: tuple[int, int], path: Path) -> Tensor:
+    """A mask (H, W) of a picture's size, from one of its proportions. Raises PictureError for another."""
+    mask = read_mask(path)
+    width, height = size
+    if abs(mask.shape[1] * height - mask.shape[0] * width) > 0.01 * mask.shape[1] * height:
+        raise PictureError(
+            f"The mask has {mask.shape[1]} x {mask.shape[0]} pixels and the photograph {width} x {height}; "
+            "take a mask of the same proportions."
+        )
+    if mask.shape == (height, width):
+        return mask
+    scaled = F.interpolate(mask[None, None].float(), (height, width), mode="bilinear", antialias=True)
+    return scaled[0, 0].round().to(mask.dtype)
 
 
 def _paint(sent: _Sent, picture: Picture, manner: Manner, device: str, dtype: str) -> Picture:
-    painted = _painter(sent, manner, device, dtype).paint(picture)
+    painted = _painter(sent, picture.size, manner, device, dtype).paint(picture)
     return replace(painted, rgb=painted.rgb.clone())
 
 
 def _paint_file(sent: _Sent, job: Job, manner: Manner, device: str, dtype: str) -> Outcome:
-    (outcome,) = _painter(sent, manner, device, dtype).work([job])
+    assert isinstance(job.source, Path)
+    size = picture_size(job.source) if manner.mask else (0, 0)
+    (outcome,) = _painter(sent, size, manner, device, dtype).work([job])
     return outcome

@@ -151,9 +151,18 @@ def test_paint_blend_pick_keep_and_download(served: Served, page: Any, run: Run,
     exif[0x010F] = "Maker"
     scene(320, 200).save(photo, exif=exif)
     page.goto(served.address)
+    expect(page.locator("#about")).to_contain_text("Ink wash")
+    expect(page.locator("#styles button")).to_have_count(18)
+    expect(page.locator("#styles button.selected")).to_have_text("ink-wash")
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"none")
+    page.set_input_files("#photo input[type=file]", bad)
+    expect(page.locator("body")).to_contain_text("bad.jpg is not a picture")
+    expect(page.locator("#photo")).not_to_contain_text("bad")
     page.set_input_files("#photo input[type=file]", photo)
+    expect(page.locator("#photo")).to_have_count(0)
 
-    # All styles on this photo
+    # A sample is there at first; then all styles on this photo
     expect(page.locator("#styles button img")).to_have_count(18)
     expect(page.locator("#stage img")).to_have_count(2)
     expect(page.locator("#about")).to_contain_text("Ink wash")
@@ -185,6 +194,19 @@ def test_paint_blend_pick_keep_and_download(served: Served, page: Any, run: Run,
         assert mine.info["xmp"] == applied.info["xmp"]
         assert SOURCE_TYPE.encode() in mine.info["xmp"]
         assert mine.tobytes() == applied.tobytes()
+
+    # Colours of another style, and only half of the picture
+    page.get_by_role("button", name="Colours of another style").click()
+    before = page.locator("#stage img").last.get_attribute("src")
+    mask = Image.new("L", (160, 100))
+    mask.paste(255, (0, 0, 80, 100))
+    mask.save(tmp_path / "mask.png")
+    page.set_input_files("#mask input[type=file]", tmp_path / "mask.png")
+    expect(page.locator("#stage img").last).not_to_have_attribute("src", before)
+    page.locator("#mask").get_by_role("button", name="Clear").click()
+    page.set_input_files("#mask input[type=file]", bad)
+    expect(page.locator("body")).to_contain_text("bad.jpg is not a picture")
+    expect(page.locator("#mask")).not_to_contain_text("bad")
 
     # Four variations, pick one, keep it
     page.get_by_role("tab", name="Variations").click()
@@ -223,6 +245,32 @@ def test_paint_blend_pick_keep_and_download(served: Served, page: Any, run: Run,
     expect(page.locator("#archive")).to_contain_text("varied.zip")
     assert refused == []
     assert {url for url in elsewhere if not url.startswith((served.address, "data:", "blob:"))} == set()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("width", [1300, 420])
+def test_the_picture_is_in_view_and_the_gallery_fills(served: Served, page: Any, width: int) -> None:
+    expect = sys.modules["playwright.sync_api"].expect
+    expect.set_options(timeout=20_000)
+    page.set_viewport_size({"width": width, "height": 860})
+    page.goto(served.address)
+    counts: set[int] = set()
+    deadline = time.monotonic() + 60
+    while (count := page.locator("#styles button img").count()) < 18 and time.monotonic() < deadline:
+        counts.add(count)
+    assert count == 18
+    assert len(counts) > 3
+    across = page.evaluate("document.documentElement.scrollWidth")
+    assert across <= width
+    page.mouse.move(width / 2, 800)
+    page.mouse.wheel(0, 500)
+    page.wait_for_timeout(500)
+    if width < 800:
+        place = page.locator("#stage").bounding_box()
+        assert place["y"] >= -1
+        assert place["height"] < 430
+    page.get_by_role("tab", name="Variations").click()
+    expect(page.locator("#name")).to_contain_text("Letters, digits")
 
 
 # -- what must not be possible --------------------------------------------------------------------

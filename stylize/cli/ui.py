@@ -23,6 +23,7 @@ from stylize.errors import ExitCode, StylizeError, UsageError
 
 _LOCAL = "127.0.0.1"
 _NO_ADDRESS = "{} is no address of this machine; leave out --host, or use 0.0.0.0."
+_FIRST_PORT = 7860
 _MOMENT = 0.8
 """Seconds that a window which is ending has for its end."""
 
@@ -73,6 +74,8 @@ def ui(
         from stylize.guard import Rules
 
         rules = Rules.of(host, allow_host or (), folder / "uploads")
+        port = port or _free_port(host)
+        say(f"Starting the window at {_address(host, port)} ...")
         with talk.status("Opening the window"):
             from stylize.atelier import Atelier  # torch and Gradio come with these
             from stylize.window import Window
@@ -95,6 +98,21 @@ def ui(
             _end_soon(folder)
             window.close()
     _leave()
+
+
+def _free_port(host: str) -> int:
+    """The first port from 7860 that nothing listens on."""
+    for port in range(_FIRST_PORT, _FIRST_PORT + 100):
+        with suppress(OSError):
+            socket.create_server((host, port)).close()
+            return port
+    raise UsageError("All ports from 7860 to 7959 are taken; choose another with --port.")
+
+
+def _address(host: str, port: int) -> str:
+    """What a browser calls the window."""
+    name = "localhost" if host in {"0.0.0.0", "::"} else f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}/"
 
 
 def _end_on_signals() -> None:
