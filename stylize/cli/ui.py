@@ -22,6 +22,7 @@ from stylize.console import say, talk, write_line
 from stylize.errors import ExitCode, StylizeError, UsageError
 
 _LOCAL = "127.0.0.1"
+_TAKEN = "Port {} is taken; choose another with --port, or leave it out."
 _NO_ADDRESS = "{} is no address of this machine; leave out --host, or use 0.0.0.0."
 _FIRST_PORT = 7860
 _MOMENT = 0.8
@@ -83,7 +84,10 @@ def ui(
             atelier = Atelier(folder, device, dtype, max_megapixels, max_seconds)
             atelier.start()
             window = Window(atelier, host, rules, max_upload)
-            address = window.launch(port)
+            try:
+                address = window.launch(port)
+            except OSError as error:  # somebody was quicker
+                raise UsageError(_TAKEN.format(port)) from error
         write_line(address)
         if not window.is_local:
             say("Whoever reaches this machine can use this window; there is no password.")
@@ -104,7 +108,8 @@ def _free_port(host: str) -> int:
     """The first port from 7860 that nothing listens on."""
     for port in range(_FIRST_PORT, _FIRST_PORT + 100):
         with suppress(OSError):
-            socket.create_server((host, port)).close()
+            for address in (_LOCAL, host):  # Gradio wants it free there as well
+                socket.create_server((address, port)).close()
             return port
     raise UsageError("All ports from 7860 to 7959 are taken; choose another with --port.")
 
@@ -155,10 +160,11 @@ def _prepare_gradio(folder: Path) -> None:
 def _check_address(host: str, port: int | None) -> None:
     """Raises UsageError where nothing can listen."""
     try:
-        socket.create_server((host, port or 0)).close()
+        for address in (host, _LOCAL):
+            socket.create_server((address, port or 0)).close()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise UsageError(f"Port {port} is taken; choose another with --port, or leave it out.") from error
+            raise UsageError(_TAKEN.format(port)) from error
         if error.errno == errno.EACCES:
             raise UsageError(f"Port {port} may not be used; choose one above 1023 with --port.") from error
         raise UsageError(_NO_ADDRESS.format(host)) from error
