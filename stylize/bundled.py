@@ -19,7 +19,7 @@ def weights_folder() -> Path:
     for folder in (PACKAGE / "weights", PACKAGE.parent / "weights"):
         if (folder / "perceptual.safetensors").is_file():
             return folder
-    raise WeightsError("The bundled weights are missing; install stylize again.")
+    raise WeightsError("The bundled weights are missing; install it again as the README says.")
 
 
 def base_path() -> Path:

@@ -243,7 +243,7 @@ def _connected() -> Iterator[Any]:
         import ray.data
         from ray.exceptions import RayError
     except ImportError as error:
-        raise StylizeError("To paint on a cluster, run: pip install 'stylize[ray]'") from error
+        raise StylizeError("To paint on a cluster, run: pip install 'ray[data]<2.64'") from error
     address = os.environ.get("RAY_ADDRESS", "")
     _knock(address)
     try:

@@ -102,7 +102,11 @@ TABLE = (
     Row(RuntimeError, _THREADS, ExitCode.FAILED, words="can't start new thread"),
     Row(ImportError, _LIMIT, ExitCode.FAILED, words="failed to map segment"),
     Row(ImportError, _LIMIT, ExitCode.FAILED, words="annot allocate memory"),
-    Row(ImportError, "The installation is not whole ({error}); install stylize again.", ExitCode.FAILED),
+    Row(
+        ImportError,
+        "The installation is not whole ({error}); install it again as the README says.",
+        ExitCode.FAILED,
+    ),
     Row(
         Exception,
         "This is a mistake in stylize ({kind}: {error}); please report what STYLIZE_DEBUG=1 shows.",

@@ -68,7 +68,7 @@ _READ = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "AVIF", "JPEG2000",
 """What is tried on a file. Pillow knows more, some of which start other programs."""
 
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-_HEIF_MISSING = "{} is a HEIC picture; to read it, run: pip install 'stylize[heic]'"
+_HEIF_MISSING = "{} is a HEIC picture; to read it, run: pip install pillow-heif"
 
 _WITH_ALPHA = {"PNG", "WEBP", "TIFF", "GIF", "AVIF", "HEIF"}
 _WITH_QUALITY = {"JPEG", "WEBP", "AVIF", "HEIF"}
@@ -180,7 +180,7 @@ def encode_picture(picture: Picture, file: BinaryIO, format_name: str, quality: 
     white.
     """
     if format_name == "HEIF" and not _register_heif():
-        raise PictureError("To write HEIC pictures, run: pip install 'stylize[heic]'")
+        raise PictureError("To write HEIC pictures, run: pip install pillow-heif")
     options = metadata_options(picture, format_name)
     profile = options.get("icc_profile", b"")
     assert isinstance(profile, bytes)

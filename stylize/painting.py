@@ -502,7 +502,7 @@ def _check_clip(job: Job, settings: PaintSettings) -> None:
         if error.name not in {"av", "cv2"}:
             raise
         raise PictureError(
-            f"{job.source} is a clip; to paint clips, run: pip install 'stylize[video]'"
+            f"{job.source} is a clip; to paint clips, run: pip install av opencv-python-headless"
         ) from error
 
 

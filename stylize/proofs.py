@@ -20,7 +20,7 @@ from urllib.parse import quote
 from PIL import Image
 from torch import Tensor
 
-from stylize.console import printable
+from stylize.console import page_text
 from stylize.errors import PictureError
 from stylize.files import atomic_path
 from stylize.images import to_image
@@ -105,14 +105,14 @@ class ProofSheet:
         """Add one picture: the record that `--json` writes, and its small pictures."""
         status = str(record["status"])
         self._counts[status] = self._counts.get(status, 0) + 1
-        name = html.escape(printable(str(record["source"])))
+        name = page_text(str(record["source"]))
         told = str(record["error"] or record["warning"])
-        notes = [f"{status}, {record['style']}, {record['seconds']} s", *([printable(told)] if told else [])]
+        notes = [f"{status}, {record['style']}, {record['seconds']} s", *([told] if told else [])]
         if record["target"] and status != "failed":
             href = self._link(str(record["target"]))
             name = f'<a href="{href}">{name}</a>'
         pair = _pair(before, after) if before and after else ""
-        text = "<br>".join([name, *map(html.escape, notes)])
+        text = "<br>".join([name, *map(page_text, notes)])
         pile = self._failures if status == "failed" else self._figures
         pile.write(f'<figure class="{status}">{pair}<figcaption>{text}</figcaption></figure>\n')
 
@@ -121,7 +121,7 @@ class ProofSheet:
         piles = self._failures, self._figures
         counts = ", ".join(f"{count} {status}" for status, count in sorted(self._counts.items()))
         about = f"<p>{self._began:%Y-%m-%d %H:%M %Z}"
-        about += f": <code>{html.escape(printable(self._command))}</code></p>" if self._command else "</p>"
+        about += f": <code>{page_text(self._command)}</code></p>" if self._command else "</p>"
         try:
             with atomic_path(self.target) as temporary, temporary.open("w", encoding="utf-8") as page:
                 page.write(f"{_HEAD}{about}<p>{counts or 'No pictures.'}</p><main>\n")

@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from stylize import bundled
+from stylize.console import printable
 from stylize.devices import choose_device, choose_dtype
 from stylize.errors import PictureError
 from stylize.images import read_picture, resize_picture, to_image
@@ -64,5 +65,5 @@ def labelled(named: Sequence[tuple[str, Tensor]], columns: int, width: int) -> I
         x = _GAP + index % columns * (width + _GAP)
         y = _GAP + index // columns * (height + line + _GAP)
         sheet.paste(image, (x, y))
-        draw.text((x, y + image.height + line * 0.2), name, fill="black", font=font)
+        draw.text((x, y + image.height + line * 0.2), printable(name), fill="black", font=font)
     return sheet

@@ -126,6 +126,9 @@ def test_the_reference_says_what_the_code_says() -> None:
 
 
 def test_pictures_and_files_that_documents_name_are_there() -> None:
+    security = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:tests|benchmarks)/[\w/.]+)`", security):
+        assert (ROOT / name).is_file(), name
     for document in ("README.md", *DOCUMENTS, "weights/README.md", "benchmarks/README.md"):
         text = (ROOT / document).read_text(encoding="utf-8")
         for link, _, heading in re.findall(r"\]\(([^)#]*)(#([^)]*))?\)", text):
@@ -149,6 +152,44 @@ def test_the_gallery_names_every_style() -> None:
     for style in bundled.style_paths():
         assert f"`{style}`" in README
         assert f"| `{style}` |" in PAGES["styles.md"]
+
+
+def test_nothing_tells_to_install_what_belongs_to_others() -> None:
+    """On PyPI stylize is another project's package; this one's distribution is called stylize-gan."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["name"] == "stylize-gan"
+    assert project["scripts"] == {"stylize": "stylize.cli:main"}
+    patterns = (
+        "*.md",
+        "stylize/**/*.py",
+        "docs/**/*",
+        "benchmarks/**/*",
+        "weights/**/*.md",
+        ".ci/*",
+        ".github/**/*",
+    )
+    files = {path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file()}
+    assert len(files) > 80
+    other = re.compile(
+        r"stylize\[[a-z]|install (-\S+ )*['\"]?stylize\b(?!-gan)|importlib.metadata.*stylize['\"]"
+    )
+    told = [
+        f"{path}: {found[0]}" for path in files if (found := other.search(path.read_text("utf-8", "replace")))
+    ]
+    assert told == []
+
+
+def test_what_messages_tell_to_install_is_what_the_extras_install() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = " ".join(text for texts in project["optional-dependencies"].values() for text in texts)
+    told = {
+        word
+        for path in (ROOT / "stylize").rglob("*.py")
+        for words in re.findall(r"pip install (?:-U )?([^\",{]+)", path.read_text(encoding="utf-8"))
+        for word in re.findall(r"[a-z][\w-]+", words.replace("[data]<2.64", ""))
+    }
+    assert told == {"gradio", "pillow-heif", "av", "opencv-python-headless", "ray"}
+    assert all(name in extras for name in told)
 
 
 def test_the_changelog_knows_this_version() -> None:

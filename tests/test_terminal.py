@@ -53,7 +53,7 @@ class OutOfMemoryError(RuntimeError):
         (RuntimeError("can't start new thread"), "ulimit -u", 1),
         (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "ulimit -v", 1),
         (OutOfMemoryError("CUDA out of memory"), "--size", 1),
-        (ModuleNotFoundError("No module named 'torch'"), "install stylize again", 1),
+        (ModuleNotFoundError("No module named 'torch'"), "install it again", 1),
         (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero", 1),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stylize.cli.options import DtypeOption, JsonOption, QuietOption, TileOption, frame_of
-from stylize.console import progress
+from stylize.console import printable, progress, show, write_line
 from stylize.errors import UsageError
 
 
@@ -56,7 +56,6 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _show(found: list[dict[str, object]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("device", "precision", "size", "seconds", "s / megapixel", "memory")
@@ -72,9 +71,9 @@ def _show(found: list[dict[str, object]]) -> None:
             two_digits(each),
             f"{memory / 2**20:.0f} MiB" if isinstance(memory, int) else "unknown",
         )  # fmt: skip
-    Console().print(table)
+    show(table)
     for text in dict.fromkeys(str(row["machine"]) for row in found):
-        Console().print(text, markup=False)
+        write_line(printable(text))
 
 
 def two_digits(value: float) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from stylize import bundled
+from stylize.console import printable
 from stylize.errors import StylizeError
 from stylize.paths import READABLE
 
@@ -20,7 +21,8 @@ def complete_style(incomplete: str) -> list[str]:
         names = list(bundled.known_styles())
     except StylizeError:  # no weights, no names
         names = []
-    return [name for name in names if name.startswith(incomplete)] + files
+    offered = [name for name in names if name.startswith(incomplete)] + files
+    return [name for name in offered if printable(name) == name]  # a shell would read a line end as two names
 
 
 _FORMATS = ("jpg", "png", "webp", "tiff", "bmp", "gif", "avif", "heic")
