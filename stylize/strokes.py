@@ -26,7 +26,7 @@ _SAME = 1.25
 """Sizes that differ by less than this factor are not painted one after the other."""
 
 _ALMOST = 1.02
-"""The same for the first pass, whose strokes must keep their width."""
+"""The same for a picture's own size: what is seen on a screen must not depend on it."""
 
 SCREEN_SIDE = 896
 """Shorter side in pixels of a pass that every picture gets, as long as the first is smaller: what is seen on
@@ -77,10 +77,8 @@ class Stroke:
         sides = [first]
         if first * _SAME <= SCREEN_SIDE:
             sides.append(SCREEN_SIDE)
-        if shorter >= _SAME * sides[-1]:
+        if shorter > _ALMOST * sides[-1]:
             sides += _between(sides[-1], shorter)
-        elif shorter > sides[-1]:
-            sides[-1] = shorter
         return [(height, width) if side == shorter else _scaled(height, width, side) for side in sides]
 
     def at(self, strength: float) -> "Stroke":

@@ -68,7 +68,8 @@ def test_what_is_smaller_than_the_first_side_is_painted_once(size: tuple[int, in
 
 def test_what_is_smaller_than_a_screen_is_reduced_from_it() -> None:
     assert Stroke(MEDIUM).sizes(500, 800) == [(400, 640), (896, 1440)]
-    assert Stroke(MEDIUM).sizes(1000, 1000) == [(400, 400), (1000, 1000)]
+    assert Stroke(MEDIUM).sizes(1000, 1000) == [(400, 400), (896, 896), (1000, 1000)]
+    assert Stroke(MEDIUM).sizes(900, 900) == [(400, 400), (896, 896)]
 
 
 def test_without_a_width_there_is_one_pass() -> None:
