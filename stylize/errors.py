@@ -28,6 +28,10 @@ class PictureError(StylizeError):
     """One picture cannot be read or written; the rest of a batch goes on."""
 
 
+class DiskFullError(StylizeError):
+    """There is no room for a result, nor will there be for the next ones."""
+
+
 class WeightsError(StylizeError):
     """A weights or style file is not what it claims to be."""
 
@@ -57,6 +61,12 @@ class Row:
 
 _FULL = "There is no room for {file}; free some, then run the same command again with --skip-existing."
 _MEMORY = "The free memory does not suffice; paint smaller with --size, or in smaller tiles with --tile."
+
+
+def is_full(error: OSError) -> bool:
+    """Does an error say that a disk or an allowance is full?"""
+    return error.errno in {errno.ENOSPC, errno.EDQUOT}
+
 
 TABLE = (
     Row(UsageError, "{error}", ExitCode.USAGE),

@@ -19,11 +19,11 @@ from stylize.animation import ANIMATED
 from stylize.cards import StyleCard
 from stylize.console import debugging
 from stylize.devices import choose_device, choose_dtype
-from stylize.errors import PictureError, sentence_of
+from stylize.errors import DiskFullError, PictureError, is_full, sentence_of
 from stylize.explaining import explain
 from stylize.files import Claims
 from stylize.generator import mix_codes
-from stylize.images import read_picture, read_rgb, resize_picture, write_picture
+from stylize.images import check_size, is_mask_for, read_picture, read_rgb, resize_picture, write_picture
 from stylize.jobs import Job, record
 from stylize.looks import Look
 from stylize.marking import SOURCE_TYPE, Metadata, clip_tags, without_private, xmp_packet
@@ -242,8 +242,9 @@ class Painter:
                 return task.then(started, is_clip=True)
             picture = for_format(read_picture(job.source), job.format_name)
             picture = self._sized(picture, str(job.source))
+            check_size(picture.size, job.format_name, str(job.target))
             before = thumbnail(picture.rgb) if self.settings.proofs else b""
-            return task.then(started, picture=picture, before=before)
+            return task.then(started, picture=picture, before=before, note=picture.remark)
         except Exception as fault:  # whatever is wrong with one file must not stop the rest
             return _failed(task, started, fault, job.source)
 
@@ -337,7 +338,8 @@ class Painter:
     def _result(self, task: _Task, painted: Picture, finite: bool) -> dict[str, object]:
         """What painting changes in a task."""
         assert task.picture is not None
-        note = "" if finite else f"{task.job.source} overflowed in fp16 and was painted again in fp32."
+        again = "" if finite else f"{task.job.source} overflowed in fp16 and was painted again in fp32."
+        note = " ".join(filter(None, (task.note, again)))
         changes = {"picture": self._marked(painted), "note": note}
         if self.settings.explain:
             title = " + ".join(card.name for card in self.look.style.cards)
@@ -359,7 +361,11 @@ class Painter:
             write_picture(task.picture, task.job.target, task.job.format_name, self.settings.quality)
             after = thumbnail(task.picture.rgb) if self.settings.proofs else b""
             return task.then(started, picture=None, status="done", after=after)
+        except DiskFullError:
+            raise  # the next results would not find room either
         except Exception as fault:
+            if isinstance(fault, OSError) and is_full(fault):
+                raise
             return _failed(task, started, fault, task.job.target)
         finally:
             if isinstance(task.job.target, Path):
@@ -386,13 +392,13 @@ class Painter:
         return resize_picture(picture, side) if side else picture
 
     def _check_mask(self, size: tuple[int, int], name: str) -> None:
-        """Raises PictureError if there is a mask that is not for a picture of this width and height."""
+        """Raises PictureError if there is a mask whose proportions are not those of this width and height."""
         mask = self.look.mask
-        if mask is not None and mask.shape != size[::-1]:
+        if mask is not None and not is_mask_for(mask, size):
             found = f"{mask.shape[1]} x {mask.shape[0]}"
             raise PictureError(
                 f"The mask has {found} pixels and {name} {size[0]} x {size[1]}; "
-                "give a mask of the picture's size."
+                "give a mask of the picture's size or proportions."
             )
 
 

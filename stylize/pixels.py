@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -34,16 +35,34 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def levels_of(image: Image.Image) -> np.ndarray:
-    """A grey picture of 16-bit integers, or of floats in [0, 1] or wider, as uint16 (H, W)."""
+def levels_of(image: Image.Image, signed: bool = False) -> np.ndarray:
+    """A grey picture of 16- or 32-bit integers, or of floats in [0, 1] or wider, as uint16 (H, W).
+
+    `signed` says of 32-bit integers that they may be below 0.
+    """
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)
-    values = np.nan_to_num(np.array(image, dtype=np.float64), posinf=0, neginf=0)
-    top = 65535.0
     if image.mode == "F":
-        highest = values.max(initial=0)
-        top = next((top for top in (1.0, 255.0, 65535.0) if highest <= top), highest)
-    return (values / top * 65535).round().clip(0, 65535).astype(np.uint16)
+        values = np.nan_to_num(np.asarray(image), posinf=0, neginf=0)
+        top = _white_of(values)
+    else:
+        values = np.asarray(image)
+        values = values if signed else values.view(np.uint32)
+        top = 65535.0 if values.max(initial=0) <= 65535 else 2.0 ** (31 if signed else 32) - 1
+    result = np.empty(values.shape, np.uint16)
+    for row in range(0, len(values), _BAND):
+        band = values[row : row + _BAND].astype(np.float64)
+        result[row : row + _BAND] = (band / top * 65535).round().clip(0, 65535)
+    return result
+
+
+def _white_of(values: np.ndarray) -> float:
+    """Which float is white. Lights in a picture of [0, 1] may go beyond it, and are clipped."""
+    highest = float(values.max(initial=0))
+    usual = float(np.quantile(values[::4, ::4], 0.99)) if values.size else 0.0
+    if highest <= 1.5 or usual <= 1:
+        return 1.0
+    return next((top for top in (255.0, 65535.0) if highest <= top), highest)
 
 
 def rgb_tensor(image: Image.Image) -> Tensor:
@@ -54,6 +73,51 @@ def rgb_tensor(image: Image.Image) -> Tensor:
         bottom = min(top + _BAND, image.height)
         pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
     return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def without_hidden(rgb: Tensor, alpha: Tensor) -> Tensor:
+    """RGB (3, H, W) in which wholly clear pixels have colours that go on from those that are seen.
+
+    What a file holds there is seen by nobody, so it must not count. Without anything to be seen, white.
+    """
+    clear = alpha == 0
+    if not bool(clear.any()):
+        return rgb
+    smooth = _continued(rgb, alpha)
+    result = rgb.clone()
+    for top in range(0, rgb.shape[1], _BAND):
+        rows = slice(top, top + _BAND)
+        height = result[:, rows].shape[1]
+        below = smooth[:, top // 2 : (top + height + 1) // 2].repeat_interleave(2, 1)[:, :height]
+        colours = below.repeat_interleave(2, 2)[:, :, : rgb.shape[2]].round().to(torch.int32).to(rgb.dtype)
+        result[:, rows] = torch.where(clear[rows], colours, result[:, rows])
+    return result
+
+
+def _continued(rgb: Tensor, alpha: Tensor) -> Tensor:
+    """Half the size, in floats: mean colours of what is seen, and where nothing is, those of around."""
+    height, width = (rgb.shape[1] + 1) // 2, (rgb.shape[2] + 1) // 2
+    light, seen = torch.empty(3, height, width), torch.empty(1, height, width)
+    for top in range(0, height, _BAND):
+        rows = slice(2 * top, 2 * (top + _BAND))
+        share = (alpha[rows] != 0).float()[None]
+        both = torch.cat([rgb[:, rows].float() * share, share])
+        pooled = F.avg_pool2d(both[None], 2, ceil_mode=True, count_include_pad=False)[0]
+        light[:, top : top + _BAND], seen[:, top : top + _BAND] = pooled[:3], pooled[3:]
+    return _filled(light, seen, 65535.0 if rgb.dtype == torch.uint16 else 255.0)
+
+
+def _filled(light: Tensor, seen: Tensor, white: float) -> Tensor:
+    """Sums of colours (3, H, W) and how much was seen of them (1, H, W) -> colours everywhere."""
+    own = light / seen.clamp_min(1e-12)
+    if bool((seen > 0).all()):
+        return own
+    if own.shape[1:] == (1, 1):
+        return torch.full_like(own, white)
+    half = F.avg_pool2d(torch.cat([light, seen])[None], 2, ceil_mode=True, count_include_pad=False)[0]
+    size = (own.shape[1], own.shape[2])
+    around = F.interpolate(_filled(half[:3], half[3:], white)[None], size, mode="bilinear")[0]
+    return torch.where(seen > 0, own, around)
 
 
 def alpha_tensor(image: Image.Image) -> Tensor | None:

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "stylize"
 FLOORS = [
     {"__init__"},
     {"errors"},
-    {"trust"},
+    {"trust", "exif"},
     {
         "config",
         "files",
@@ -30,6 +30,7 @@ FLOORS = [
     {"statistics", "cards", "bundled", "paths", "devices", "mixing", "settings", "picture", "colour"},
     {"places"},
     {"generator", "discriminator", "perceptual", "losses", "jobs", "marking", "hub", "pixels", "animation"},
+    {"wrapping", "boxes", "gifs"},
     {"depth", "tags"},
     {"images", "video"},
     {

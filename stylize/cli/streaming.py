@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from stylize.console import write_json
+from stylize.console import say, write_json
 from stylize.errors import PictureError, UsageError
 from stylize.jobs import Job, check_output, record
 from stylize.paths import FORMATS
@@ -73,8 +73,25 @@ def _read(source: Place, format_name: str) -> "Picture":
 
     if source != STREAM:
         return for_format(read_picture(source), format_name)
-    content = sys.stdin.buffer.read() if sys.stdin else b""
-    return for_format(read_picture(content, "standard input"), format_name)
+    picture = read_picture(_standard_input(), "standard input")
+    if picture.remark:
+        say(picture.remark)
+    return for_format(picture, format_name)
+
+
+def _standard_input() -> bytes:
+    """What comes through the pipe. Raises PictureError for more than could be painted."""
+    from stylize.images import most_bytes
+
+    if not sys.stdin:
+        return b""
+    most = most_bytes()
+    content = sys.stdin.buffer.read(most + 1)
+    if len(content) > most:
+        raise PictureError(
+            f"Standard input has more than {most >> 20} MiB, which is no picture; name a file."
+        )
+    return content
 
 
 @contextmanager
