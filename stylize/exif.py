@@ -27,6 +27,9 @@ _LONG_SIZES = {16: 8, 17: 8, 18: 8}
 _UNITS = {3: 2, 8: 2, 4: 4, 5: 4, 9: 4, 10: 4, 11: 4, 13: 4, 12: 8}
 """Bytes that change places when the byte order changes."""
 
+_COMMENT, _UNICODE = 0x9286, b"UNICODE\0"
+"""A person's comment, and how it starts where 16-bit letters follow, in the byte order of the file."""
+
 _START = b"Exif\0\0"
 
 Read = Callable[[int, int], bytes]
@@ -93,29 +96,40 @@ def parse(exif: bytes) -> Directory:
 
 def parse_tiff(read: Read, leave: frozenset[int] | set[int] = frozenset()) -> Directory:
     """The tags of a file's first picture, but for those in `leave`; none where it cannot be read."""
-    head = read(0, 16)
-    order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
+    order, big = _form(head := read(0, 16))
     try:
-        if not order or (kind := struct.unpack_from(order + "H", head, 2)[0]) not in {42, 43}:
-            return Directory("<")
-        place = struct.unpack_from(order + ("L" if kind == 42 else "Q"), head, 4 if kind == 42 else 8)[0]
-        return _Reader(read, order, big=kind == 43).directory(place, leave)
+        return (
+            _Reader(read, order, big).directory(_first(head, order, big), leave) if order else Directory("<")
+        )
     except struct.error:
         return Directory("<")
 
 
 def claimed_bytes(read: Read) -> int:
-    """How many bytes a TIFF says that the values of its tags take, overlaps counted twice."""
-    head = read(0, 16)
+    """How many bytes a TIFF says that the values of its tags take, overlaps counted twice; of a large one, as
+    others may read it, too."""
+    order, big = _form(head := read(0, 16))
+    claims = [0]
+    for wide in {False, big} if order else set():
+        sizes = {**_SIZES, **(_LONG_SIZES if wide else {})}
+        try:
+            entries = list(_Reader(read, order, wide).entries(_first(head, order, wide), most=1 << 16))
+        except struct.error:
+            continue
+        claims.append(sum(count * sizes.get(kind, 0) for _, kind, count, _ in entries))
+    return max(claims)
+
+
+def _form(head: bytes) -> tuple[str, bool]:
+    """Byte order of a TIFF that starts like this, and is it a BigTIFF; no order if it is no TIFF."""
     order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
-    try:
-        if not order or (kind := struct.unpack_from(order + "H", head, 2)[0]) not in {42, 43}:
-            return 0
-        place = struct.unpack_from(order + ("L" if kind == 42 else "Q"), head, 4 if kind == 42 else 8)[0]
-        entries = _Reader(read, order, big=kind == 43).entries(place, most=1 << 16)
-        return sum(count * ({**_SIZES, **_LONG_SIZES}.get(kind, 0)) for _, kind, count, _ in entries)
-    except struct.error:
-        return 0
+    kind = set(head[2:4]) - {0}  # some programs write these two bytes in the other order
+    return (order, kind == {43}) if kind in ({42}, {43}) else ("", False)
+
+
+def _first(head: bytes, order: str, big: bool) -> int:
+    """Where the first directory of a TIFF lies."""
+    return struct.unpack_from(order + ("Q" if big else "L"), head, 8 if big else 4)[0]
 
 
 class _Reader:
@@ -214,19 +228,23 @@ def in_order(directory: Directory, order: str) -> Directory:
     """The same tags in this byte order."""
     if directory.order == order:
         return directory
-    tags = {tag: Value(value.kind, _swapped(value)) for tag, value in directory.tags.items()}
+    tags = {tag: Value(value.kind, _swapped(tag, value)) for tag, value in directory.tags.items()}
     return Directory(order, tags, {tag: in_order(inner, order) for tag, inner in directory.within.items()})
 
 
-def _swapped(value: Value) -> bytes:
-    unit = _UNITS.get(value.kind, 1)
-    data = bytearray(value.data)
-    for first in range(unit // 2):
-        data[first::unit], data[unit - 1 - first :: unit] = (
-            value.data[unit - 1 - first :: unit],
-            value.data[first::unit],
-        )
-    return bytes(data)
+def _swapped(tag: int, value: Value) -> bytes:
+    """The bytes of a value in the other order."""
+    if tag == _COMMENT and value.data.startswith(_UNICODE):
+        head, text = value.data[: len(_UNICODE)], value.data[len(_UNICODE) :]
+        return head + _exchanged(text[: len(text) // 2 * 2], 2)
+    return _exchanged(value.data, _UNITS.get(value.kind, 1))
+
+
+def _exchanged(data: bytes, unit: int) -> bytes:
+    result = bytearray(data)
+    for place in range(unit):
+        result[place::unit] = data[unit - 1 - place :: unit]
+    return bytes(result)
 
 
 def into_tiff(content: bytes, directory: Directory) -> bytes:

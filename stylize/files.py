@@ -148,8 +148,8 @@ def _locked(path: Path, wait: bool = False) -> int:
     """A new, empty, locked file at `path`.
 
     One that is there was left by a process that was killed, and goes, unless it has another name as well:
-    then it is none of ours. Raises BlockingIOError if another process has the lock and we do not wait, OSError for
-    a link.
+    then it is none of ours. Raises BlockingIOError if another process has the lock and we do not wait,
+    OSError for a link.
     """
     flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
     while True:

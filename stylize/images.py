@@ -35,6 +35,7 @@ from stylize.depth import deep_png, deep_tiff, is_deep, read_deep
 from stylize.devices import free_memory
 from stylize.errors import DiskFullError, PictureError, UsageError, is_full
 from stylize.exif import Directory, Read, claimed_bytes, into_tiff
+from stylize.kinds import unread_kind, unsound_kind
 from stylize.paths import FORMATS
 from stylize.picture import Motion, Picture
 from stylize.pixels import GREY, alpha_tensor, rgb_tensor, to_image, to_rgb, without_hidden
@@ -482,7 +483,12 @@ def _opened(source: Path | bytes, name: str) -> Iterator[_File]:
                 assert isinstance(source, bytes)
                 source = _with_end(source)
                 image = Image.open(io.BytesIO(source), formats=_READ)
-            yield _described_file(source, image, beside)
+            try:
+                yield _described_file(source, image, beside)
+            except OSError:
+                if kind := unsound_kind(image, failed=True):
+                    raise OtherKindError(kind) from None
+                raise
 
 
 def _gif_file(content: bytes, name: str) -> _File:
@@ -601,10 +607,17 @@ def _stream(source: Path | bytes) -> Path | io.BytesIO:
 
 def _open(source: Path | bytes, name: str) -> Image.Image:
     try:
-        return Image.open(_stream(source), formats=_READ)
+        image = Image.open(_stream(source), formats=_READ)
     except UnidentifiedImageError:
         if not _looks_like_heif(source):
+            if kind := unread_kind(_start_of(source), _reader(source)):
+                raise OtherKindError(kind) from None
             raise
+    else:
+        if image.format == "TIFF" and (kind := unsound_kind(image)):
+            image.close()
+            raise OtherKindError(kind)
+        return image
     if not _register_heif():
         raise PictureError(_HEIF_MISSING.format(name))
     return Image.open(_stream(source), formats=("HEIF",))

@@ -30,7 +30,7 @@ FLOORS = [
     {"statistics", "cards", "bundled", "paths", "devices", "mixing", "settings", "picture", "colour"},
     {"places"},
     {"generator", "discriminator", "perceptual", "losses", "jobs", "marking", "hub", "pixels", "animation"},
-    {"wrapping", "boxes", "gifs"},
+    {"wrapping", "boxes", "gifs", "kinds"},
     {"depth", "tags"},
     {"images", "video"},
     {
