@@ -16,6 +16,9 @@ from PIL import Image
 _LOOPS = {b"NETSCAPE2.0", b"ANIMEXTS1.0"}
 _XMP = b"XMP DataXMP"
 _XMP_TRAILER = 257
+_BAND = 256
+"""Rows that are put on the canvas at a time."""
+
 _RESTORE, _CLEAR = 3, 2
 """What becomes of a frame when the next one comes."""
 
@@ -82,9 +85,8 @@ def parse(content: bytes, most: int) -> Gif:
             control, place = _extension(content, place, gif, control)
         else:
             place += 1  # other readers overlook such bytes
-    if gif.frames:
-        first = gif.frames[0]
-        gif.size = max(width, first.left + first.width), max(height, first.top + first.height)
+    if gif.frames and (gif.frames[0].width > width or gif.frames[0].height > height):
+        gif.size = max(width, gif.frames[0].width), max(height, gif.frames[0].height)  # so do others
     return gif
 
 
@@ -143,24 +145,36 @@ def _blocks(content: bytes, place: int) -> Iterator[bytes]:
 
 
 def shown(gif: Gif) -> Iterator[np.ndarray]:
-    """What is seen of each frame in turn: uint8 (H, W, 4). Raises almost anything for damaged files."""
-    canvas = np.zeros((gif.size[1], gif.size[0], 4), np.uint8)
+    """What is seen of each frame in turn: uint8 (H, W, 4), which the next one changes.
+
+    Raises almost anything for damaged files.
+    """
+    canvas = np.zeros((gif.size[1], gif.size[0]), np.uint32)
     for frame in gif.frames:
-        before = canvas.copy() if frame.disposal == _RESTORE else canvas
         rows = slice(frame.top, frame.top + frame.height)
         columns = slice(frame.left, frame.left + frame.width)
         part = canvas[rows, columns]
-        indices = _decoded(frame)[: part.shape[0], : part.shape[1]]
-        painted = indices != frame.clear if frame.clear is not None else np.ones(indices.shape, bool)
-        part[painted] = _colours(frame.palette)[indices[painted]]
-        yield canvas.copy()
+        before = part.copy() if frame.disposal == _RESTORE else None
+        _paint(part, _decoded(frame), frame)
+        yield canvas.view(np.uint8).reshape(*canvas.shape, 4)
         if frame.disposal == _CLEAR:
-            canvas[rows, columns] = 0
-        canvas = before
+            part[:] = 0
+        elif before is not None:
+            part[:] = before
+
+
+def _paint(part: np.ndarray, indices: np.ndarray, frame: Frame) -> None:
+    """Put a frame's colours on a part of the canvas, in place."""
+    colours = _colours(frame.palette)
+    indices = indices[: part.shape[0], : part.shape[1]]
+    for row in range(0, len(part), _BAND):
+        band = indices[row : row + _BAND]
+        seen = True if frame.clear is None else band != frame.clear
+        np.copyto(part[row : row + _BAND], colours[band], where=seen)
 
 
 def _colours(palette: bytes) -> np.ndarray:
-    """256 opaque colours (256, 4); without a palette, greys."""
+    """256 opaque colours, each four bytes in one number; without a palette, greys."""
     table = np.full((256, 4), 255, np.uint8)
     if palette:
         found = np.frombuffer(palette, np.uint8).reshape(-1, 3)
@@ -168,7 +182,7 @@ def _colours(palette: bytes) -> np.ndarray:
         table[: len(found), :3] = found
     else:
         table[:, :3] = np.arange(256)[:, None]
-    return table
+    return table.view(np.uint32)[:, 0]
 
 
 def _decoded(frame: Frame) -> np.ndarray:

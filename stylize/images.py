@@ -38,7 +38,7 @@ from stylize.exif import Directory, Read, claimed_bytes, into_tiff
 from stylize.kinds import unread_kind, unsound_kind
 from stylize.paths import FORMATS
 from stylize.picture import Motion, Picture
-from stylize.pixels import GREY, alpha_tensor, rgb_tensor, to_image, to_rgb, without_hidden
+from stylize.pixels import GREY, alpha_tensor, fill_hidden, rgb_tensor, to_image, to_rgb
 from stylize.places import Place, replacing
 from stylize.remote import Url, read
 from stylize.tags import directory_of, metadata_options, read_tags, tiff_tags, turn_of
@@ -56,7 +56,7 @@ MEGAPIXELS = 500
 LIMIT_VARIABLE = "STYLIZE_MAX_MEGAPIXELS"
 """The environment variable that sets another limit."""
 
-_PIXELS_PER_BYTE = 1000
+_PIXELS_PER_BYTE = 100
 _ORIENTATION = 274
 
 _LARGEST_FILE = 2 << 30
@@ -73,6 +73,9 @@ MOST_FRAMES = 1000
 
 _BYTES_TO_PAINT = 8
 """Memory per pixel below which a picture cannot be painted: decoded (4), and as an array in and out."""
+
+_BYTES_OF_WEBP = 20
+"""Pillow decodes WebP by way of four copies."""
 
 _TOO_LARGE = "{} does not fit into the free memory; make it smaller first."
 _CPU = torch.device("cpu")
@@ -375,7 +378,7 @@ def _read_still(file: _File, image: Image.Image) -> Picture:
 def _seen(image: Image.Image) -> Tensor:
     """RGB (3, H, W) of a decoded picture, in which clear pixels do not count."""
     rgb, alpha = rgb_tensor(image), alpha_tensor(image)
-    return rgb if alpha is None else without_hidden(rgb, alpha)
+    return rgb if alpha is None else fill_hidden(rgb, alpha)
 
 
 def _read_animation(file: _File) -> Picture:
@@ -395,9 +398,9 @@ def _read_animation(file: _File) -> Picture:
 def _read_gif(gif: gifs.Gif) -> Picture:
     frames = []
     for shown in gifs.shown(gif):
-        image = Image.fromarray(shown)
-        alpha = None if image.getchannel("A").getextrema()[0] == 255 else alpha_tensor(image)
-        frames.append(Picture(_seen(image) if alpha is not None else rgb_tensor(image), alpha))
+        rgb, alpha = _tensor(shown[..., :3]), torch.from_numpy(shown[..., 3].copy())
+        clear = int(alpha.min()) < 255
+        frames.append(Picture(fill_hidden(rgb, alpha), alpha) if clear else Picture(rgb))
     first = replace(frames[0], grey=gifs.is_grey(gif))
     if len(frames) == 1:
         return first
@@ -429,7 +432,7 @@ def _read_deep(file: _File) -> Picture:
         colours = convert_deep(colours, profile, srgb_profile())
     rgb, clear = _tensor(colours), None if alpha is None else _tensor(alpha)[0]
     return Picture(
-        rgb if clear is None else without_hidden(rgb, clear),
+        rgb if clear is None else fill_hidden(rgb, clear),
         clear,
         profile=b"" if grey else _kept_profile(image),
         grey=grey,
@@ -478,7 +481,8 @@ def _opened(source: Path | bytes, name: str) -> Iterator[_File]:
             return
         source, beside = _unwrapped(source, start, size, name)
         with _open(source, name) as image:
-            _check_size(image.width * image.height, _frames(image), image.size, size, name)
+            need = _BYTES_OF_WEBP if image.format == "WEBP" else _BYTES_TO_PAINT
+            _check_size(image.width * image.height, _frames(image), image.size, size, name, need)
             if not beside.whole:
                 assert isinstance(source, bytes)
                 source = _with_end(source)
@@ -643,8 +647,11 @@ def _frames(image: Image.Image) -> int:
     return frame_count(image) if image.width * image.height <= _limit() else 1
 
 
-def _check_size(pixels: int, frames: int, canvas: tuple[int, int], size: int, name: str) -> None:
-    """Refuse what is too large before it is decoded. `size` is that of the file, in bytes."""
+def _check_size(
+    pixels: int, frames: int, canvas: tuple[int, int], size: int, name: str, need: int = _BYTES_TO_PAINT
+) -> None:
+    """Refuse what is too large before it is decoded. `size` is that of the file, in bytes, `need` the memory
+    for each pixel."""
     if frames > MOST_FRAMES:
         raise PictureError(
             f"{name} has more than {MOST_FRAMES} frames; make a clip of it (.mp4), and paint that."
@@ -657,7 +664,7 @@ def _check_size(pixels: int, frames: int, canvas: tuple[int, int], size: int, na
         raise PictureError(f"{what}; the limit is {most} megapixels: make it smaller, {enough}")
     if LIMIT_VARIABLE not in os.environ and pixels > max(_SUSPICIOUS_PIXELS, _PIXELS_PER_BYTE * size):
         raise PictureError(f"{what} in {size} bytes, as decompression bombs do: do not use it, {enough}")
-    if pixels * _BYTES_TO_PAINT > free_memory(_CPU):
+    if pixels * need > free_memory(_CPU):
         raise PictureError(_TOO_LARGE.format(name))
 
 

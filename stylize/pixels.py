@@ -12,6 +12,9 @@ from stylize.tensors import to_8_bits
 _BAND = 512
 """Rows of a picture that are copied at a time."""
 
+_STEP, _STRIP = 4, 64
+"""Side of the blocks whose clear pixels get one colour, and rows that are looked at together."""
+
 GREY = {"1", "L", "LA", "La", "F", "I", "I;16", "I;16B", "I;16L"}
 """Modes without colour."""
 
@@ -32,7 +35,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         converted = to_srgb(image, profile)
         if converted is not None:
             return converted
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def levels_of(image: Image.Image, signed: bool = False) -> np.ndarray:
@@ -66,45 +69,52 @@ def _white_of(values: np.ndarray) -> float:
 
 
 def rgb_tensor(image: Image.Image) -> Tensor:
-    """The picture as uint8 (3, H, W), copied in bands: Pillow's export in one piece would need it twice."""
-    image = to_rgb(image)
+    """The picture as uint8 (3, H, W), copied in bands: in one piece Pillow would need it twice or more."""
+    if image.mode.startswith("I") or image.mode == "F":
+        image = to_rgb(image)  # its white depends on all of it
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for top in range(0, image.height, _BAND):
         bottom = min(top + _BAND, image.height)
-        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+        pixels[top:bottom] = np.asarray(to_rgb(image.crop((0, top, image.width, bottom))))
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def without_hidden(rgb: Tensor, alpha: Tensor) -> Tensor:
-    """RGB (3, H, W) in which wholly clear pixels have colours that go on from those that are seen.
+def fill_hidden(rgb: Tensor, alpha: Tensor) -> Tensor:
+    """Give wholly clear pixels of RGB (3, H, W), in place, colours that go on from those that are seen.
 
     What a file holds there is seen by nobody, so it must not count. Without anything to be seen, white.
     """
-    clear = alpha == 0
-    if not bool(clear.any()):
+    lowest, highest = int(alpha.min()), int(alpha.max())
+    if lowest:
         return rgb
-    smooth = _continued(rgb, alpha)
-    result = rgb.clone()
-    for top in range(0, rgb.shape[1], _BAND):
-        rows = slice(top, top + _BAND)
-        height = result[:, rows].shape[1]
-        below = smooth[:, top // 2 : (top + height + 1) // 2].repeat_interleave(2, 1)[:, :height]
-        colours = below.repeat_interleave(2, 2)[:, :, : rgb.shape[2]].round().to(torch.int32).to(rgb.dtype)
-        result[:, rows] = torch.where(clear[rows], colours, result[:, rows])
-    return result
+    if not highest:
+        return rgb.fill_(_white(rgb.dtype))
+    smooth = _continued(rgb, alpha).round_().to(torch.int32).to(rgb.dtype).permute(1, 2, 0).contiguous()
+    for top in range(0, rgb.shape[1], _STRIP):
+        clear = alpha[top : top + _STRIP] == 0
+        if bool(clear.any()):
+            band = rgb[:, top : top + _STRIP].permute(1, 2, 0)
+            colours = smooth[top // _STEP : -(-(top + _STRIP) // _STEP)].repeat_interleave(_STEP, 0)
+            colours = colours[: band.shape[0]].repeat_interleave(_STEP, 1)[:, : band.shape[1]]
+            band.copy_(torch.where(clear[..., None], colours, band))
+    return rgb
+
+
+def _white(dtype: torch.dtype) -> int:
+    return 65535 if dtype == torch.uint16 else 255
 
 
 def _continued(rgb: Tensor, alpha: Tensor) -> Tensor:
-    """Half the size, in floats: mean colours of what is seen, and where nothing is, those of around."""
-    height, width = (rgb.shape[1] + 1) // 2, (rgb.shape[2] + 1) // 2
+    """A quarter of the size, in floats: mean colours of what is seen; elsewhere, those of around."""
+    height, width = -(-rgb.shape[1] // _STEP), -(-rgb.shape[2] // _STEP)
     light, seen = torch.empty(3, height, width), torch.empty(1, height, width)
-    for top in range(0, height, _BAND):
-        rows = slice(2 * top, 2 * (top + _BAND))
+    for top in range(0, height, _STRIP // _STEP):
+        rows, small = slice(_STEP * top, _STEP * top + _STRIP), slice(top, top + _STRIP // _STEP)
         share = (alpha[rows] != 0).float()[None]
         both = torch.cat([rgb[:, rows].float() * share, share])
-        pooled = F.avg_pool2d(both[None], 2, ceil_mode=True, count_include_pad=False)[0]
-        light[:, top : top + _BAND], seen[:, top : top + _BAND] = pooled[:3], pooled[3:]
-    return _filled(light, seen, 65535.0 if rgb.dtype == torch.uint16 else 255.0)
+        pooled = F.avg_pool2d(both[None], _STEP, ceil_mode=True, count_include_pad=False)[0]
+        light[:, small], seen[:, small] = pooled[:3], pooled[3:]
+    return _filled(light, seen, _white(rgb.dtype))
 
 
 def _filled(light: Tensor, seen: Tensor, white: float) -> Tensor:
@@ -124,4 +134,6 @@ def alpha_tensor(image: Image.Image) -> Tensor | None:
     """The transparency as uint8 (H, W), if the picture has any."""
     if not image.has_transparency_data:
         return None
-    return torch.from_numpy(np.array(image.convert("RGBA").getchannel("A")))
+    if image.mode not in {"LA", "RGBA"}:
+        image = image.convert("RGBA")
+    return torch.from_numpy(np.array(image.getchannel("A")))

@@ -17,7 +17,7 @@ from PIL import Image
 from stylize import boxes, gifs
 from stylize.errors import PictureError
 from stylize.images import MOST_FRAMES, is_mask_for, read_mask, read_picture, read_rgb
-from stylize.pixels import without_hidden
+from stylize.pixels import fill_hidden
 from stylize.tensors import to_8_bits
 
 SIZE = (96, 64)
@@ -129,9 +129,9 @@ def test_hidden_colours_do_not_count(tmp_path: Path, suffix: str) -> None:
 def test_clear_places_go_on_from_what_is_seen(size: tuple[int, int]) -> None:
     rgb = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
     alpha = torch.zeros(size, dtype=torch.uint8)
-    assert (without_hidden(rgb, alpha) == 255).all()
+    assert (fill_hidden(rgb.clone(), alpha) == 255).all()
     alpha[-1, -1] = 9
-    result = without_hidden(rgb, alpha)
+    result = fill_hidden(rgb.clone(), alpha)
     assert (result == rgb[:, -1:, -1:]).all()
 
 
