@@ -84,10 +84,9 @@ def fill_hidden(rgb: Tensor, alpha: Tensor) -> Tensor:
 
     What a file holds there is seen by nobody, so it must not count. Without anything to be seen, white.
     """
-    lowest, highest = int(alpha.min()), int(alpha.max())
-    if lowest:
+    if not bool((alpha == 0).any()):
         return rgb
-    if not highest:
+    if not bool((alpha != 0).any()):
         return rgb.fill_(_white(rgb.dtype))
     smooth = _continued(rgb, alpha).round_().to(torch.int32).to(rgb.dtype).permute(1, 2, 0).contiguous()
     for top in range(0, rgb.shape[1], _STRIP):
