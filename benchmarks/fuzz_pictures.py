@@ -2,9 +2,9 @@
 
 Real files of every format are cut, flipped and spliced (tests/damaging.py), and others are made to cost much
 (tests/hostile.py: tags, XMP, texts, scans, frames); all have at most 1 MB. Each must be read, and its result
-written, or give one sentence: within five seconds of one processor, in at most 300 MB beyond twice the decoded
-picture, and never with a traceback. Then some hundred go through the command as a folder. A worker that crashes
-or hangs is found by the file that it was busy with.
+written, or give one sentence: within five seconds of one processor, in at most 300 MB beyond twice the
+decoded picture, and never with a traceback. Then some hundred go through the command as a folder. A worker
+that crashes or hangs is found by the file that it was busy with.
 
     nice python benchmarks/fuzz_pictures.py --files 24000
 """
@@ -91,7 +91,7 @@ def forget_peak() -> None:
 
 
 def work(numbers: range, seed: int, found: "Queue[tuple[int, str, str, float, int]]") -> None:
-    """Try files; tell what came of each: its number, name, result, seconds, and bytes beyond the allowance."""
+    """Try files; tell of each its number, name, result, seconds, and bytes beyond twice the picture."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)  # what the C libraries say
     whole = samples()

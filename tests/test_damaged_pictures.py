@@ -33,6 +33,7 @@ def test_damaged_files(name: str) -> None:
 
 @pytest.mark.parametrize("first", range(0, 60, 6))
 def test_hostile_files(first: int) -> None:
+    faults = []
     for number in range(first, first + 6):
         name, content = hostile(number, seed=2)
         began = time.process_time()
@@ -41,6 +42,6 @@ def test_hostile_files(first: int) -> None:
             format_name = ("JPEG", "PNG", "TIFF")[number % 3]
             encode_picture(marked(picture, [StyleCard("x")], "all"), io.BytesIO(), format_name, 90)
         except PictureError as fault:
-            assert "\n" not in str(fault)
-            assert len(str(fault)) < 300
+            faults.append(str(fault))
         assert time.process_time() - began < 5, (number, name)
+    assert not [fault for fault in faults if "\n" in fault or len(fault) >= 300]
