@@ -140,6 +140,14 @@ def picture_size(path: Path) -> tuple[int, int]:
         return file.image.size if file.gif is None else file.gif.size
 
 
+def pixel_count(path: Path) -> int:
+    """How many pixels must be decoded, of all frames, before any is. Raises PictureError as reading does."""
+    with _one_sentence(str(path)), _opened(path, str(path)) as file:
+        if file.gif is not None:
+            return file.gif.pixels
+        return file.image.width * file.image.height * frame_count(file.image)
+
+
 def read_mask(path: Path, feather: float = 0) -> Tensor:
     """A mask as uint8 (H, W): the picture's luminance, or, of a cut-out, its opacity.
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from stylize import boxes, gifs
 from stylize.errors import PictureError
-from stylize.images import MOST_FRAMES, is_mask_for, read_mask, read_picture, read_rgb
+from stylize.images import MOST_FRAMES, is_mask_for, pixel_count, read_mask, read_picture, read_rgb
 from stylize.pixels import fill_hidden
 from stylize.tensors import to_8_bits
 
@@ -339,6 +339,15 @@ def test_gifs_of_many_frames_or_pixels_are_refused_at_once(monkeypatch: pytest.M
     monkeypatch.setenv("STYLIZE_MAX_MEGAPIXELS", "0.0001")
     with pytest.raises(PictureError, match="2 frames"):
         read_picture(gif((8, 8), ((0, 0, 8, 8), 0, 1), ((0, 0, 1, 1), 1, 1)))
+
+
+def test_all_frames_count_as_pixels(tmp_path: Path) -> None:
+    (tmp_path / "a.gif").write_bytes(gif((8, 6), ((0, 0, 8, 6), 0, 1), ((0, 0, 20, 20), 1, 1)))
+    assert pixel_count(tmp_path / "a.gif") == 48 + 400
+    scene(8, 6).save(tmp_path / "a.webp", save_all=True, append_images=[scene(8, 6, 1)] * 2)
+    assert pixel_count(tmp_path / "a.webp") >= 96
+    scene(8, 6).save(tmp_path / "a.png")
+    assert pixel_count(tmp_path / "a.png") == 48
 
 
 # -- costs and limits -----------------------------------------------------------------------------
