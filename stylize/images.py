@@ -6,6 +6,7 @@ tried, and any damage becomes one sentence.
 
 import io
 import os
+import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -210,7 +211,7 @@ def write_picture(picture: Picture, target: Place, format_name: str, quality: in
     buffer = io.BytesIO()  # Pillow overlooks it when a file takes less than all
     try:
         encode_picture(picture, buffer, format_name, quality)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError, struct.error) as error:
         raise PictureError(
             f"Cannot write {target}: {format_name} does not take this picture; choose another --format."
         ) from error
@@ -241,6 +242,7 @@ def encode_picture(picture: Picture, file: BinaryIO, format_name: str, quality: 
     PNG and TIFF keep 16 bits, and `ANIMATED` formats all frames. Formats without alpha get the picture on
     white.
     """
+    check_size(picture.size, format_name, "The result")
     if format_name == "HEIF" and not _register_heif():
         raise PictureError("To write HEIC pictures, run: pip install 'stylize[heic]'")
     options = metadata_options(picture, format_name)

@@ -62,6 +62,7 @@ _FROM = "; from a picture of "
 
 _SOURCE, _CREDIT = f"{{{_IPTC}}}DigitalSourceType", f"{{{_NAMESPACES['photoshop']}}}Credit"
 _PIECE = 16_384
+_DECLARED = re.compile(rb"<\0?!\0?[A-Z]")
 _PREFIXES = re.compile(rb' xmlns:\w+="[^"]*"')
 
 _PRIVATE = {
@@ -253,8 +254,8 @@ def _parsed(original: bytes) -> tuple[ET.Element, ET.Element]:
 
 def _within_limits(packet: bytes) -> ET.Element | None:
     """What the packet says; None if it is damaged, or too much: metadata must not cost the picture."""
-    if len(packet) > LARGEST_XMP:
-        return None
+    if len(packet) > LARGEST_XMP or _DECLARED.search(packet):
+        return None  # XMP declares nothing, and entities could grow to any size
     parser, depth, count, root = ET.XMLPullParser(("start", "end")), 0, 0, None
     events: Any = parser.read_events  # of these two kinds, an element comes with each
     try:

@@ -154,6 +154,16 @@ LARGE = {
 }
 
 
+def test_entities_do_not_grow() -> None:
+    grown = "".join(f'<!ENTITY a{i + 1} "{f"&a{i};" * 10}">' for i in range(7))
+    packet = f'<!DOCTYPE x [<!ENTITY a0 "aaaaaaaaaa">{grown}]>'.encode() + xmp("&a7;")
+    for code in ("utf-8", "utf-16"):
+        coded = packet.decode().encode(code)
+        result = xmp_packet([StyleCard("x")], coded)
+        assert b"aaaa" not in result
+        assert len(result) < 3000
+
+
 @pytest.mark.parametrize("name", LARGE)
 def test_the_mark_stays_however_large_the_xmp_is(tmp_path: Path, name: str) -> None:
     content = png(chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + LARGE[name]))

@@ -53,7 +53,7 @@ def stream(
     if not (done := painter.is_done(job)):
         from stylize.images import write_picture
 
-        painted = painter.paint(_read(source, job.format_name))
+        painted = painter.paint(_read(source, job.format_name, painter))
         write_picture(painted, output, job.format_name, painter.settings.quality)
     if told is not None:
         write_json(record(source, output, "skipped" if done else "done", told, time.monotonic() - began))
@@ -63,19 +63,21 @@ def _paint_to(file: BinaryIO, painter: "Painter", source: Place, suffix: str | N
     from stylize.images import encode_picture
 
     format_name = FORMATS[suffix or "png"]
-    painted = painter.paint(_read(source, format_name))
+    painted = painter.paint(_read(source, format_name, painter))
     encode_picture(painted, file, format_name, painter.settings.quality)
 
 
-def _read(source: Place, format_name: str) -> "Picture":
-    from stylize.images import read_picture
+def _read(source: Place, format_name: str, painter: "Painter") -> "Picture":
+    """The picture, if a file of the format can hold its painting."""
+    from stylize.images import check_size, read_picture
     from stylize.painting import for_format
 
-    if source != STREAM:
-        return for_format(read_picture(source), format_name)
-    picture = read_picture(_standard_input(), "standard input")
+    name, content = ("standard input", _standard_input()) if source == STREAM else ("", source)
+    picture = read_picture(content, name)
     if picture.remark:
         say(picture.remark)
+    if not painter.settings.longer_side:
+        check_size(picture.size, format_name, "The result")
     return for_format(picture, format_name)
 
 
