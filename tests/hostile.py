@@ -258,6 +258,25 @@ def avif(chance: Chance) -> bytes:
     return content + tags(chance, 400_000) if chance.random() < 0.5 else content
 
 
+def flat(chance: Chance) -> bytes:
+    """Very many pixels in few bytes."""
+    side = chance.choice((3000, 5000, 7000, 9900))
+    format_name = chance.choice(("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP"))
+    if format_name == "WEBP":
+        side = min(side, 5000)  # Pillow's copies of larger ones are beyond what is wanted
+    mode = chance.choice(("RGB", "RGBA", "L"))
+    if format_name in {"JPEG", "BMP"}:
+        mode = "RGB"
+    image = Image.new(mode, (side, side), 90)
+    buffer = io.BytesIO()
+    options = {"compression": "tiff_adobe_deflate"} if format_name == "TIFF" else {}
+    image.save(buffer, format_name, **options)
+    return buffer.getvalue()
+
+
+_FLAT_EVERY = 151
+"""These take so long to make that only some are tried."""
+
 MAKERS: dict[str, Callable[[Chance], bytes]] = {
     "jpg": jpeg, "png": png, "gif": gif, "tiff": tiff, "webp": riff, "avif": avif,
 }  # fmt: skip
@@ -267,6 +286,8 @@ def hostile(number: int, seed: int) -> tuple[str, bytes]:
     """The name and content of a file; the same number gives the same file."""
     chance = random.Random(f"hostile {seed}/{number}")
     name = sorted(MAKERS)[number % len(MAKERS)]
+    if number % _FLAT_EVERY == _FLAT_EVERY - 1:
+        return "flat", flat(chance)[:LARGEST]
     content = MAKERS[name](chance)
     if chance.random() < 0.3:
         content = damaged(content, content, chance)
