@@ -28,7 +28,7 @@ class PictureError(StylizeError):
     """One picture cannot be read or written; the rest of a batch goes on."""
 
 
-class DiskFullError(StylizeError):
+class DiskFullError(PictureError):
     """There is no room for a result, nor will there be for the next ones."""
 
 

@@ -102,6 +102,8 @@ def carry_out(job: FuseJob, on_step: Callable[[], None]) -> str:
         ) from error
     write_picture(result, job.target.target, job.target.format_name, job.settings.quality)
     on_step()
+    if picture.remark:
+        return picture.remark
     if job.mode == "features" and is_bracket(sources):
         return "These look like exposures of one scene; --mode pyramid keeps more of them."
     return ""

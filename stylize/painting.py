@@ -309,6 +309,8 @@ class Painter:
                 proofs = self._proofs_of_files(replace(job, source=source, target=target))
             return task.then(started, is_clip=False, status="done", note=" ".join(notes), **proofs)
         except Exception as fault:
+            if _ends_all(fault):
+                raise
             return _failed(task, started, fault, job.source)
 
     def _order(self, source: Path, target: Path, named: Place) -> "Order":
@@ -361,10 +363,8 @@ class Painter:
             write_picture(task.picture, task.job.target, task.job.format_name, self.settings.quality)
             after = thumbnail(task.picture.rgb) if self.settings.proofs else b""
             return task.then(started, picture=None, status="done", after=after)
-        except DiskFullError:
-            raise  # the next results would not find room either
         except Exception as fault:
-            if isinstance(fault, OSError) and is_full(fault):
+            if _ends_all(fault):
                 raise
             return _failed(task, started, fault, task.job.target)
         finally:
@@ -416,6 +416,11 @@ def _failed(task: _Task, started: float, fault: Exception, file: Place) -> _Task
         traceback.print_exception(fault)
     note = sentence_of(fault, file)
     return task.then(started, picture=None, is_clip=False, status="failed", note=note)
+
+
+def _ends_all(fault: Exception) -> bool:
+    """Is the disk full? The next results would not find room either."""
+    return isinstance(fault, DiskFullError) or (isinstance(fault, OSError) and is_full(fault))
 
 
 def _check_clip(job: Job, settings: PaintSettings) -> None:

@@ -68,7 +68,7 @@ def is_png(start: bytes) -> bool:
 # -- JPEG -----------------------------------------------------------------------------------------
 
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_BARE = {0x01, *range(0xD0, 0xD9)}
+_BARE = {0x00, 0x01, *range(0xD0, 0xD9)}
 """Markers with nothing behind them."""
 
 _SOS, _EOI, _COMMENT = 0xDA, 0xD9, 0xFE
@@ -82,10 +82,10 @@ def unwrap_jpeg(content: bytes) -> tuple[bytes, Beside]:
     """
     beside, kept, place = Beside(), [content[:2]], 2
     profile: dict[int, bytes] = {}
-    while place + 4 <= len(content) and content[place] == 0xFF:
+    while place + 4 <= len(content):
         marker = content[place + 1]
-        if marker == 0xFF or marker in _BARE:
-            place += 1 if marker == 0xFF else 2
+        if content[place] != 0xFF or marker == 0xFF or marker in _BARE:
+            place += 1  # junk between segments, which others overlook, too
             continue
         if marker in {_SOS, _EOI}:
             break

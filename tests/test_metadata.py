@@ -197,6 +197,12 @@ def test_a_megabyte_of_fractions_and_tags_that_overlap_cost_nothing() -> None:
     assert len(picture.exif) <= exifs.MOST_BYTES + 20_000
     segments = [overlapping[i : i + 65_000] for i in range(0, len(overlapping), 65_000)]
     read_picture(jpeg(*[segment(b"Exif\0\0" + part) for part in segments]))
+    for junk in (b"x", b"\xff\0", b"\xff\xff\xff", b"\xff\xd8"):  # which other readers overlook
+        odd = {TURNED: Value(3, b"\6\0"), 282: Value(2, b"72\0"), 296: Value(2, b"in\0")}
+        assert read_picture(jpeg(segment(b"", 0xFE), junk, segment(block(Directory("<", odd))))).size == (
+            48,
+            64,
+        )
     with pytest.raises(Exception, match="damaged"):
         read_picture(overlapping)
 
