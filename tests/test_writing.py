@@ -50,6 +50,15 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_finished(tmp_path: Path, suf
         assert read_picture(path).size == (200, 150)
 
 
+def test_a_full_pipe_is_one_sentence(tmp_path: Path, photo: Path) -> None:
+    command = [sys.executable, "-m", "stylize", "apply", photo.name, "-s", "ink-wash", "-o", "-"]
+    with Path("/dev/full").open("wb") as full:
+        result = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, env=ENV)
+    assert result.returncode == 1
+    assert b"standard output" in result.stderr
+    assert result.stderr.count(b"\n") == 1
+
+
 def test_a_folder_that_may_not_be_written_is_one_sentence(run: Run, tmp_path: Path, photo: Path) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may write everywhere")

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -64,7 +65,9 @@ def _paint_to(file: BinaryIO, painter: "Painter", source: Place, suffix: str | N
 
     format_name = FORMATS[suffix or "png"]
     painted = painter.paint(_read(source, format_name, painter))
-    encode_picture(painted, file, format_name, painter.settings.quality)
+    buffer = BytesIO()  # Pillow overlooks it when a file takes less than all
+    encode_picture(painted, buffer, format_name, painter.settings.quality)
+    file.write(buffer.getbuffer())
 
 
 def _read(source: Place, format_name: str, painter: "Painter") -> "Picture":
