@@ -110,7 +110,8 @@ def claimed_bytes(read: Read) -> int:
     others may read it, too."""
     order, big = _form(head := read(0, 16))
     claims = [0]
-    for wide in {False, big} if order else set():
+    forms = {False, big} if order == ">" else {big}  # Pillow takes a large one of this order for a small one
+    for wide in forms if order else set():
         sizes = {**_SIZES, **(_LONG_SIZES if wide else {})}
         try:
             entries = list(_Reader(read, order, wide).entries(_first(head, order, wide), most=1 << 16))

@@ -15,7 +15,7 @@ from PIL import Image
 
 _LOOPS = {b"NETSCAPE2.0", b"ANIMEXTS1.0"}
 _XMP = b"XMP DataXMP"
-_XMP_TRAILER = 257
+_XMP_TRAILER = 258
 _BAND = 256
 """Rows that are put on the canvas at a time."""
 

@@ -101,6 +101,10 @@ _LONGEST_SIDES = {"WEBP": 16_383, "JPEG": 65_500, "GIF": 65_535, "AVIF": 65_536,
 _NAMES = {"WEBP": "WebP", "HEIF": "HEIC"}
 
 _FULL = "There is no room for {}; free some, then run the same command again with --skip-existing."
+_DAMAGED = "{} is damaged or cut off; get a whole copy of it."
+_RARE_BMP = "Unsupported BMP"
+"""What Pillow says of a BMP that is whole, but not of a common form."""
+
 _OTHER_KIND = "{} is of a kind that cannot be read here ({}); convert it to PNG or 8-bit JPEG."
 
 
@@ -714,7 +718,11 @@ def _one_sentence(name: str) -> Iterator[None]:
         raise PictureError(f"{name} is not a picture that can be read; convert it to PNG or JPEG.") from None
     except OtherKindError as error:
         raise PictureError(_OTHER_KIND.format(name, error)) from None
+    except OSError as error:
+        if str(error).startswith(_RARE_BMP):
+            raise PictureError(_OTHER_KIND.format(name, "a rare BMP")) from None
+        raise PictureError(_DAMAGED.format(name)) from error
     except MemoryError:
         raise PictureError(_TOO_LARGE.format(name)) from None
     except Exception as error:  # decoders raise almost anything for damaged files
-        raise PictureError(f"{name} is damaged or cut off; get a whole copy of it.") from error
+        raise PictureError(_DAMAGED.format(name)) from error

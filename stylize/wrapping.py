@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 MOST_TEXT = 65_536
 """Characters of one text, more of which are no caption."""
@@ -157,20 +158,22 @@ def iptc_of(resources: bytes) -> bytes:
 
 _NEEDED = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"acTL", b"fcTL", b"fdAT", b"pHYs"}
 _TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
+_OF_FRAMES = {b"acTL", b"fcTL", b"fdAT"}
 _XMP_KEY, _RAW = "XML:com.adobe.xmp", "Raw profile type "
 _END = b"\0\0\0\0IEND\xaeB`\x82"
 
 
 def unwrap_png(content: bytes) -> tuple[bytes, Beside]:
     """A PNG with what its pixels need alone, and its metadata. Raises OtherKindError for what is not read."""
-    beside, kept, room = Beside(), [content[:8]], [_MOST_TEXTS]
-    place = 8
+    beside, room = Beside(), [_MOST_TEXTS]
+    kept: list[tuple[bytes, bytes]] = []
+    place, ending = 8, b""
     for kind, start, stop in png_chunks(content):
         sound = zlib.crc32(content[start - 4 : stop]) == struct.unpack_from(">I", content, stop)[0]
         place = stop + 4
         if kind in _NEEDED or not kind[0] & 32:
             if sound or not kind[0] & 32:
-                kept.append(content[start - 8 : place])
+                kept.append((kind, content[start - 8 : place]))
             else:
                 beside.lose(f"a broken part ({kind.decode('latin-1')})")
         elif not sound:
@@ -178,8 +181,29 @@ def unwrap_png(content: bytes) -> tuple[bytes, Beside]:
         else:
             _take_chunk(kind, content[start:stop], beside, room)
         if kind == b"IEND":
-            return b"".join(kept), beside
-    return b"".join([*kept, content[place:] or _END]), beside
+            break
+    else:
+        ending = content[place:] or _END
+    if not _frames_are_sound(kept):
+        beside.lose("its frames")
+        kept = [(kind, chunk) for kind, chunk in kept if kind not in _OF_FRAMES]
+    return b"".join([content[:8], *(chunk for _, chunk in kept), ending]), beside
+
+
+def _frames_are_sound(chunks: list[tuple[bytes, bytes]]) -> bool:
+    """Has a PNG no frames, or as many as it says, each with data, and in order?"""
+    said = [struct.unpack_from(">I", chunk, 8)[0] for kind, chunk in chunks if kind == b"acTL"]
+    order = [(kind, chunk[8:12]) for kind, chunk in chunks if kind in {b"fcTL", b"fdAT"}]
+    if not said:
+        return not order
+    numbers = [number for _, number in order]
+    kinds = [kind for kind, _ in chunks if kind in {b"fcTL", b"fdAT", b"IDAT"}]
+    empty = any(kind == b"fcTL" and then == b"fcTL" for kind, then in pairwise([*kinds, b"fcTL"]))
+    return (
+        numbers == [struct.pack(">I", index) for index in range(len(order))]
+        and said == [sum(kind == b"fcTL" for kind, _ in order)]
+        and not empty
+    )
 
 
 def png_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:

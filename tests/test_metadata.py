@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyexiv2
 import pytest
+import tifffile
 import torch
 from conftest import scene
 from PIL import Image, PngImagePlugin
@@ -243,6 +244,48 @@ def test_a_png_is_read_without_what_is_wrong_beside_it(part: bytes, remark: str)
     assert remark in picture.remark
     assert torch.equal(picture.rgb, read_picture(png()).rgb)
     assert not read_picture(png()).remark
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        chunk(b"acTL", struct.pack(">II", 0, 0)),
+        chunk(b"acTL", struct.pack(">II", 2, 0)),
+        chunk(b"acTL", struct.pack(">II", 1, 0)) + chunk(b"fcTL", struct.pack(">I", 3) + bytes(22)),
+        chunk(b"fdAT", struct.pack(">I", 0) + b"x"),
+    ],
+)
+def test_a_png_whose_frames_are_wrong_is_read_as_a_still(frames: bytes) -> None:
+    picture = read_picture(png(frames), "a.png")
+    assert picture.motion is None
+    assert "its frames" in picture.remark
+    assert torch.equal(picture.rgb, read_picture(png()).rgb)
+
+
+def test_the_xmp_of_a_gif_is_kept_and_a_large_tiff_is_not_taken_for_a_bomb(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    scene(*IMAGE).save(buffer, "GIF")
+    packet = xmp("", 'a:kept="yes"')
+    trailer = b"\1" + bytes(range(255, -1, -1)) + b"\0"
+    content = buffer.getvalue()
+    place = 13 + (3 << (content[10] & 7) + 1)
+    extension = b"\x21\xff\x0bXMP DataXMP" + packet + trailer
+    assert read_picture(content[:place] + extension + content[place:]).xmp == packet
+    for order in ("<", ">"):
+        for i in range(20):
+            text = "x" * (i * 37)
+            tifffile.imwrite(
+                tmp_path / "a.tif",
+                np.zeros((8, 8), np.uint8),
+                bigtiff=True,
+                description=text,
+                byteorder=order,
+            )
+            if order == "<":
+                read_picture(tmp_path / "a.tif")
+            else:
+                with pytest.raises(Exception, match=r"BigTIFF|damaged"):
+                    read_picture(tmp_path / "a.tif")
 
 
 def test_a_long_profile_of_a_png_is_kept(tmp_path: Path) -> None:
