@@ -201,6 +201,7 @@ def _frames_are_sound(chunks: list[tuple[bytes, bytes]]) -> bool:
     empty = any(kind == b"fcTL" and then == b"fcTL" for kind, then in pairwise([*kinds, b"fcTL"]))
     return (
         numbers == [struct.pack(">I", index) for index in range(len(order))]
+        and said != [0]
         and said == [sum(kind == b"fcTL" for kind, _ in order)]
         and not empty
     )
