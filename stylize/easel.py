@@ -17,7 +17,7 @@ from stylize.canvas import Canvas
 from stylize.cards import StyleCard
 from stylize.confined import Confined
 from stylize.errors import PictureError
-from stylize.images import picture_size, read_mask, read_picture, resize_picture
+from stylize.images import picture_size, pixel_count, read_mask, read_picture, resize_picture
 from stylize.jobs import Job
 from stylize.looks import Look
 from stylize.marking import Metadata
@@ -154,10 +154,12 @@ def _light(manner: Manner) -> Manner:
 
 
 def _check(path: Path, megapixels: int) -> None:
-    width, height = picture_size(path)
-    if width * height > megapixels * 1_000_000:
+    pixels = pixel_count(path)
+    if pixels > megapixels * 1_000_000:
+        width, height = picture_size(path)
+        frames = "" if pixels == width * height else " in all its frames"
         raise PictureError(
-            f"{path.name} has {width} x {height} pixels, and this window takes {megapixels} "
+            f"{path.name} has {width} x {height} pixels{frames}, and this window takes {megapixels} "
             "megapixels; make it smaller, or start stylize ui with a larger --max-megapixels."
         )
 

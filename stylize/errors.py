@@ -30,6 +30,10 @@ class PictureError(StylizeError):
     """One picture cannot be read or written; the rest of a batch goes on."""
 
 
+class DiskFullError(PictureError):
+    """There is no room for a result, nor will there be for the next ones."""
+
+
 class WeightsError(StylizeError):
     """A weights or style file is not what it claims to be."""
 
@@ -65,6 +69,12 @@ _FULL = "There is no room for {file}; free some, then run the same command again
 _MEMORY = "The free memory does not suffice; paint smaller with --size, or in smaller tiles with --tile."
 _THREADS = "The system allows no more threads; use fewer --workers, or raise `ulimit -u`."
 _LIMIT = "The memory that this process may take does not suffice to load PyTorch; raise `ulimit -v`."
+
+
+def is_full(error: OSError) -> bool:
+    """Does an error say that a disk or an allowance is full?"""
+    return error.errno in {errno.ENOSPC, errno.EDQUOT}
+
 
 TABLE = (
     Row(UsageError, "{error}", ExitCode.USAGE),

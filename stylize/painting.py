@@ -19,11 +19,19 @@ from stylize.animation import ANIMATED
 from stylize.cards import StyleCard
 from stylize.console import debugging
 from stylize.devices import choose_device, choose_dtype
-from stylize.errors import PictureError, sentence_of
+from stylize.errors import DiskFullError, PictureError, is_full, sentence_of
 from stylize.explaining import explain
 from stylize.files import Claims
 from stylize.generator import mix_codes
-from stylize.images import read_picture, read_rgb, resize_picture_to, scaled_size, write_picture
+from stylize.images import (
+    check_size,
+    is_mask_for,
+    read_picture,
+    read_rgb,
+    resize_picture_to,
+    scaled_size,
+    write_picture,
+)
 from stylize.jobs import Job, record
 from stylize.looks import Look
 from stylize.marking import SOURCE_TYPE, Metadata, clip_tags, without_private, xmp_packet
@@ -290,8 +298,9 @@ class Painter:
                 return task.then(started, is_clip=True)
             picture = for_format(read_picture(job.source), job.format_name)
             picture, size = self._sized(picture, str(job.source))
+            check_size(size, job.format_name, str(job.target))
             before = thumbnail(picture.rgb) if self.settings.proofs else b""
-            return task.then(started, picture=picture, size=size, before=before)
+            return task.then(started, picture=picture, size=size, before=before, note=picture.remark)
         except Exception as fault:  # whatever is wrong with one file must not stop the rest
             return _failed(task, started, fault, job.source)
 
@@ -356,6 +365,8 @@ class Painter:
                 proofs = self._proofs_of_files(replace(job, source=source, target=target))
             return task.then(started, is_clip=False, status="done", note=" ".join(notes), **proofs)
         except Exception as fault:
+            if _ends_all(fault):
+                raise
             return _failed(task, started, fault, job.source)
 
     def _order(self, source: Path, target: Path, named: Place) -> "Order":
@@ -387,7 +398,8 @@ class Painter:
     def _result(self, task: _Task, painted: Picture, finite: bool) -> dict[str, object]:
         """What painting changes in a task."""
         assert task.picture is not None
-        note = "" if finite else f"{task.job.source} overflowed in fp16 and was painted again in fp32."
+        again = "" if finite else f"{task.job.source} overflowed in fp16 and was painted again in fp32."
+        note = " ".join(filter(None, (task.note, again)))
         assert task.size is not None
         changes = {"picture": self._marked(resize_picture_to(painted, task.size)), "note": note}
         if self.settings.explain:
@@ -424,6 +436,8 @@ class Painter:
             after = thumbnail(task.picture.rgb) if self.settings.proofs else b""
             return task.then(started, picture=None, status="done", after=after)
         except Exception as fault:
+            if _ends_all(fault):
+                raise
             return _failed(task, started, fault, task.job.target)
         finally:
             if isinstance(task.job.target, Path):
@@ -459,13 +473,13 @@ class Painter:
         return painted, scaled_size(picture.size, scale)
 
     def _check_mask(self, size: tuple[int, int], name: str) -> None:
-        """Raises PictureError if there is a mask that is not for a picture of this width and height."""
+        """Raises PictureError if there is a mask whose proportions are not those of this width and height."""
         mask = self.look.mask
-        if mask is not None and mask.shape != size[::-1]:
+        if mask is not None and not is_mask_for(mask, size):
             found = f"{mask.shape[1]} x {mask.shape[0]}"
             raise PictureError(
                 f"The mask has {found} pixels and {name} {size[0]} x {size[1]}; "
-                "give a mask of the picture's size."
+                "give a mask of the picture's size or proportions."
             )
 
 
@@ -483,6 +497,11 @@ def _failed(task: _Task, started: float, fault: Exception, file: Place) -> _Task
         traceback.print_exception(fault)
     note = sentence_of(fault, file)
     return task.then(started, picture=None, is_clip=False, status="failed", note=note)
+
+
+def _ends_all(fault: Exception) -> bool:
+    """Is the disk full? The next results would not find room either."""
+    return isinstance(fault, DiskFullError) or (isinstance(fault, OSError) and is_full(fault))
 
 
 def _check_clip(job: Job, settings: PaintSettings) -> None:

@@ -1,5 +1,6 @@
 """Contact sheets: pictures in rows with their names."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,9 +43,11 @@ def save_sheet(named: Sequence[tuple[str, Tensor]], target: Path, columns: int) 
 
 def write_sheet(sheet: Image.Image, target: Place) -> None:
     """Write a sheet, atomically, in the format of its suffix. PictureError if that is not possible."""
+    buffer = io.BytesIO()  # Pillow overlooks it when a file takes less than all
+    sheet.save(buffer, format=FORMATS[target.suffix.lower().lstrip(".")], quality=90)
     try:
         with replacing(target) as file:
-            sheet.save(file, format=FORMATS[target.suffix.lower().lstrip(".")], quality=90)
+            file.write(buffer.getbuffer())
     except OSError as error:
         reason = error.strerror
         raise PictureError(f"Cannot write {target}: {reason}; choose another place with -o.") from error

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "stylize"
 FLOORS = [
     {"__init__"},
     {"errors"},
-    {"trust"},
+    {"trust", "exif"},
     {
         "config",
         "files",
@@ -31,6 +31,7 @@ FLOORS = [
     {
         "statistics",
         "cards",
+        "arrivals",
         "strokes",
         "bundled",
         "paths",
@@ -42,6 +43,7 @@ FLOORS = [
     },
     {"places", "confined", "guard"},
     {"generator", "discriminator", "perceptual", "losses", "jobs", "marking", "hub", "pixels", "animation"},
+    {"wrapping", "boxes", "gifs", "kinds"},
     {"depth", "tags", "traces"},
     {"images", "video"},
     {
