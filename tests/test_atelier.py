@@ -274,7 +274,7 @@ def test_a_variation_of_a_bundled_style_needs_no_networks_of_its_own(
     sitting.choose({"ink-wash": 1.0})
     with pytest.raises(UsageError, match="cannot be called"):
         sitting.keep("van-gogh")
-    assert sitting.keep("mine").stat().st_size < 200_000
+    assert sitting.keep("mine").stat().st_size < 700_000
     assert resolve_style("mine").base.identity == atelier.style("ink-wash").base.identity
     assert read_card(home / "mine.safetensors").avoid == read_card(bundled.style_paths()["ink-wash"]).avoid
 

@@ -309,7 +309,7 @@ def test_no_path_outside_what_was_uploaded_can_be_read(served: Served, tmp_path:
 def test_no_event_takes_a_path_that_was_not_uploaded(served: Served, tmp_path: Path) -> None:
     secret = tmp_path / "secret.png"
     scene(64, 64).save(secret)
-    manner = [1, False, "As the photo", "As the photo", False, "the style itself", None]
+    manner = [1, False, "As the photo", "As the photo", False, "the style itself", None, "by style"]
     number = served.event("photo", "upload")
 
     def order(file: object) -> bytes:
@@ -446,7 +446,7 @@ def test_a_signal_ends_it_within_two_seconds_whatever_it_does(tmp_path: Path, nu
     scene(2000, 1500).save(content, compress_level=1)
     (mine,) = json.loads(served.upload("large.png", content.read_bytes())[1])
     file = {"path": mine, "meta": {"_type": "gradio.FileData"}, "orig_name": "large.png"}
-    manner = [1, False, "4096 pixels", "As the photo", False, "the style itself", None]
+    manner = [1, False, "4096 pixels", "As the photo", False, "the style itself", None, "by style"]
     session = uuid.uuid4().hex
     for name, kind, data in (
         ("photo", "upload", [None, file, *manner]),
@@ -482,7 +482,7 @@ def test_who_asks_for_too_much_is_told_and_stops_nobody(tmp_path: Path) -> None:
     scene(1600, 1200).save(content, compress_level=1)
     (mine,) = json.loads(served.upload("large.png", content.read_bytes())[1])
     file = {"path": mine, "meta": {"_type": "gradio.FileData"}, "orig_name": "large.png"}
-    manner = [1, False, "4096 pixels", "As the photo", False, "the style itself", None]
+    manner = [1, False, "4096 pixels", "As the photo", False, "the style itself", None, "by style"]
     session = uuid.uuid4().hex
     opened = served.act(served.event("photo", "upload"), [None, file, *manner], session)
     assert opened["success"], opened

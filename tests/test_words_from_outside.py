@@ -75,6 +75,7 @@ COMMANDS: dict[str, list[tuple[object, ...]]] = {
     ],
     "ui": [("ui", "--host", "{word}"), ("ui", "--allow-host", "{word}")],
     "bench": [("bench", "--device", "{word}")],
+    "doctor": [("doctor",), ("doctor", "--json")],
 }  # fmt: skip
 
 

@@ -47,8 +47,9 @@ def list_styles(names: NamesOption = False, as_json: JsonOption = False) -> None
     if as_json:
         write_json([asdict(card) for card in cards.values()], indent=2)
         return
-    width, first = Console().width, max(map(cell_len, cards), default=0) + 2
-    for name, card in cards.items():
+    shown = {printable(name): card for name, card in cards.items()}
+    width, first = Console().width, max(map(cell_len, shown), default=0) + 2
+    for name, card in shown.items():
         write_line(name if names else _line(name, card, first, width))
 
 
