@@ -4,6 +4,7 @@ Pictures are uint8 or uint16 (3, H, W). All is deterministic: the noise depends 
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,12 @@ _KEPT = 8
 
 _NOISE = ((1, 0.5), (4, 1.0), (12, 1.0))
 """Widths of the grains in pixels, and their amplitudes."""
+
+_AT_ONCE = 4_000_000
+"""Pixels of a picture whose planes are resized together: more would take much memory as floats."""
+
+_KEPT_NOISE = 1_000_000
+"""Pixels of noise that is kept for the next picture."""
 
 
 def paint_coarse_to_fine(
@@ -56,11 +63,13 @@ def resized(picture: Tensor, size: Size) -> Tensor:
         return picture
     if picture.dtype == torch.uint8 and picture.device.type == "cpu":
         return F.interpolate(picture[None], size, mode="bicubic", antialias=True)[0]
-    planes = [  # one at a time: as floats, large pictures take much memory
-        to_pixels(F.interpolate(to_float(p)[None, None], size, mode="bicubic", antialias=True), p.dtype)[0]
-        for p in picture
+    largest = max(picture[0].numel(), size[0] * size[1])
+    parts = [picture] if largest <= _AT_ONCE else picture.split(1)
+    resampled = [
+        to_pixels(F.interpolate(to_float(p)[None], size, mode="bicubic", antialias=True), p.dtype)[0]
+        for p in parts
     ]
-    return torch.cat(planes)
+    return resampled[0] if len(resampled) == 1 else torch.cat(resampled)
 
 
 def with_noise(picture: Tensor, amplitude: float, seed: int) -> Tensor:
@@ -68,17 +77,31 @@ def with_noise(picture: Tensor, amplitude: float, seed: int) -> Tensor:
     if not amplitude:
         return picture
     height, width = picture.shape[1:]
-    noise = amplitude * noise_of(height, width, seed).to(picture.device)
-    return to_pixels(to_float(picture) + noise, picture.dtype)
+    known = _kept_noise if height * width <= _KEPT_NOISE else _noise_on
+    return to_pixels(
+        to_float(picture) + amplitude * known(height, width, seed, picture.device), picture.dtype
+    )
+
+
+def _noise_on(height: int, width: int, seed: int, device: torch.device) -> Tensor:
+    return noise_of(height, width, seed).to(device)
+
+
+_kept_noise = lru_cache(maxsize=8)(_noise_on)
 
 
 def noise_of(height: int, width: int, seed: int) -> Tensor:
     """Noise (height, width) of three grain widths, about normal."""
-    rng = torch.Generator().manual_seed(seed)
-    total = torch.zeros(height, width)
+    return noises(1, height, width, torch.Generator().manual_seed(seed))[0, 0]
+
+
+def noises(count: int, height: int, width: int, rng: torch.Generator) -> Tensor:
+    """So many of them (count, 1, height, width), drawn where the source of chance lies."""
+    total = torch.zeros(count, 1, height, width, device=rng.device)
     for grain, amplitude in _NOISE:
-        small = torch.randn(1, 1, height // grain + 1, width // grain + 1, generator=rng)
-        total += amplitude * F.interpolate(small, (height, width), mode="bicubic")[0, 0]
+        size = (count, 1, height // grain + 1, width // grain + 1)
+        small = torch.randn(size, generator=rng, device=rng.device)
+        total += amplitude * F.interpolate(small, (height, width), mode="bicubic")
     return total
 
 
@@ -112,5 +135,6 @@ def _means(picture: Tensor, grid: Size) -> Tensor:
     """The picture reduced to a grid, (1, 3, h, w) floats in [0, 1]."""
     if picture.dtype == torch.uint8 and picture.device.type == "cpu":
         return to_float(F.interpolate(picture[None], grid, mode="bilinear", antialias=True))
-    planes = [F.interpolate(to_float(p)[None, None], grid, mode="bilinear", antialias=True) for p in picture]
-    return torch.cat(planes, dim=1)
+    parts = [picture] if picture[0].numel() <= _AT_ONCE else picture.split(1)
+    small = [F.interpolate(to_float(p)[None], grid, mode="bilinear", antialias=True) for p in parts]
+    return small[0] if len(small) == 1 else torch.cat(small, dim=1)
