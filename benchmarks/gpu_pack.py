@@ -63,10 +63,10 @@ def pack_photos(pack: Path, folder: Path, judge: Path | None, side: int) -> None
     found = sorted(find_pictures([folder]))
     unseen = sorted(find_pictures([judge])) if judge else found[::_HELD_OUT]
     unseen = unseen[:: max(1, len(unseen) // _SHOWN)][:_SHOWN]
-    learnt = [path for number, path in enumerate(found) if number % _HELD_OUT or len(found) == 1]
     with ThreadPoolExecutor() as pool:
-        for number, path in enumerate(learnt):
-            pool.submit(reduced, path, pack / "photos" / f"{number:05}.jpg", side, 82)
+        for number, path in enumerate(found):
+            if number % _HELD_OUT:
+                pool.submit(reduced, path, pack / "photos" / f"{number:05}.jpg", side, 82)
         for number, path in enumerate(unseen):
             pool.submit(reduced, path, pack / "unseen" / f"{number:02}.jpg", 900, 88)
 
@@ -94,10 +94,10 @@ def thin(pack: Path, most: float) -> int:
     dropped = 0
     while megabytes(pack) > most and (photos := sorted((pack / "photos").iterdir())):
         excess = (megabytes(pack) - most) / megabytes(pack / "photos")
-        step = max(1, int(1 / min(1.0, excess)))
-        for path in photos[step - 1 :: step] or photos[-1:]:
-            path.unlink()
-            dropped += 1
+        count = min(len(photos), max(1, round(excess * len(photos))))
+        for number in range(count):
+            photos[int((number + 0.5) * len(photos) / count)].unlink()
+        dropped += count
     return dropped
 
 

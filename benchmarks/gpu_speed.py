@@ -92,6 +92,7 @@ def measure(bench: Bench) -> None:
         "coarse to fine": lambda: painting(bench, style),
         "JPEG to JPEG": lambda: files(bench, style),
         "the profile": lambda: profile(bench, style),
+        "cuDNN's choice": lambda: chosen(bench, style),
         "a CUDA graph": lambda: captured(bench, style),
         "decoding on the GPU": lambda: decoding(bench),
         "torch.compile": lambda: compiled(bench, style),
@@ -233,6 +234,30 @@ def profile(bench: Bench, style: ResolvedStyle) -> None:
         packed = gzip.compress(trace.read_bytes(), 6)
     if len(packed) <= _LARGEST_FILE:
         (bench.report.folder / "trace.json.gz").write_bytes(packed)
+
+
+def chosen(bench: Bench, style: ResolvedStyle) -> None:
+    """What it gains to let cuDNN look for the fastest way, which it does anew for each size."""
+    if bench.device.type != "cuda":
+        bench.report.say("cuDNN: not on this device")
+        return
+    batch = bench.batches[-2:][0]
+    network = FoldedGenerator(style.base.generator, style.code, bench.device, bench.fast)
+    pixels = noise(batch, bench)
+    torch.backends.cudnn.benchmark = True
+    try:
+        begin = time.perf_counter()
+        one_pass(network, pixels)
+        bench.wait()
+        bench.report.say(f"cuDNN looked for the fastest way for {time.perf_counter() - begin:.1f} s")
+        _one(
+            bench,
+            f"stylize {_short(bench.fast)}, cuDNN's choice, batch {batch}",
+            lambda: one_pass(network, pixels),
+            batch,
+        )
+    finally:
+        torch.backends.cudnn.benchmark = False
 
 
 def captured(bench: Bench, style: ResolvedStyle) -> None:
