@@ -2,7 +2,7 @@
 # Ten minutes on a machine with a GPU, unattended and without network: does it paint right, how fast, and learn all
 # bundled styles in the time that is left. See docs/gpu.md.
 #
-#     benchmarks/gpu.sh OUT [--minutes 7] [--pack FOLDER] [--base-rate R]
+#     benchmarks/gpu.sh OUT [--minutes 7] [--pack FOLDER] [--only check|speed|train] [--base-rate R]
 #     benchmarks/gpu.sh OUT --device cpu --seconds 5 [--pack FOLDER]      rehearsal: everything, as small as can be
 #
 # OUT has at most eight files: report.txt to read, results.json, log.txt, trace.json.gz, curves.csv, styles.zip and
@@ -15,7 +15,7 @@ usage() {
 }
 
 [[ $# -ge 1 && $1 != -* ]] || usage
-out=$1 minutes=7 seconds="" pack="" device=cuda base_rate=0
+out=$1 minutes=7 seconds="" pack="" device=cuda base_rate=0 only=all
 shift
 while [[ $# -gt 0 ]]; do
     [[ $# -ge 2 ]] || usage
@@ -25,11 +25,13 @@ while [[ $# -gt 0 ]]; do
     --pack) pack=$2 ;;
     --device) device=$2 ;;
     --base-rate) base_rate=$2 ;;
+    --only) only=$2 ;;
     *) usage ;;
     esac
     shift 2
 done
-[[ $minutes =~ ^[0-9]+$ && $seconds =~ ^[0-9]*$ ]] || usage
+[[ $minutes =~ ^[0-9]+$ && $seconds =~ ^[0-9]*$ && $only =~ ^(all|check|speed|train)$ ]] || usage
+wanted() { [[ $only == all || $only == "$1" ]]; }
 begin=$(date +%s)
 mkdir -p "$out" || exit 1
 out=$(cd "$out" && pwd)
@@ -72,7 +74,7 @@ step() {
 
 python=""
 for candidate in ${PYTHON:+"$PYTHON"} python3 python .venv/bin/python /opt/*/.venv/bin/python3 /opt/*/bin/python3; do
-    if command -v "$candidate" >/dev/null && timeout 60 "$candidate" benchmarks/gpu_setup.py --probe --device "$device"; then
+    if command -v "$candidate" >/dev/null && timeout 120 "$candidate" benchmarks/gpu_setup.py --probe --device "$device"; then
         python=$candidate
         break
     fi
@@ -100,18 +102,18 @@ with_pack=()
 now() { date +%s; }
 step "set up" $setup "$python" benchmarks/gpu_setup.py --out "$out" --site "$work/site" --device "$device" \
     ${pack:+--wheels "$pack/wheels"} || ended=${ended:-yes}
-step "check" $((check + 20)) "$python" benchmarks/gpu_checks.py "$out" --device "$device" \
+wanted check && step "check" $((check + 20)) "$python" benchmarks/gpu_checks.py "$out" --device "$device" \
     --until $(($(now) + check)) "${with_pack[@]}" "${checking[@]}"
-step "speed" $((speed + 30)) "$python" benchmarks/speed.py --gpu --device "$device" --out "$out" \
+wanted speed && step "speed" $((speed + 30)) "$python" benchmarks/speed.py --gpu --device "$device" --out "$out" \
     --until $(($(now) + speed))
-if [[ -n $pack ]]; then
+if wanted train && [[ -n $pack ]]; then
     step "a training step" $probe "$python" benchmarks/gpu_train.py "$out" --probe --device "$device" \
         "${with_pack[@]}" "${training[@]}"
     until=$((begin + ${total:-0}))
     [[ $device == cpu ]] && until=$(($(now) + seconds + 10)) # the ten are for loading
     step "train" $((until - $(now) + late)) "$python" benchmarks/gpu_train.py "$out" --device "$device" --until "$until" \
         --base-rate "$base_rate" "${with_pack[@]}" "${training[@]}"
-else
+elif wanted train; then
     echo "There is no pack, so there is nothing to learn from; see docs/gpu.md." | tee -a "$log"
 fi
 echo "== done after $(($(now) - begin)) s" | tee -a "$log"

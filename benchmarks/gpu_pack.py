@@ -50,7 +50,7 @@ def reduced(source: Path, target: Path, side: int, quality: int) -> None:
         size = round(upright.width * scale), round(upright.height * scale)
         upright = upright.resize(size, Image.Resampling.LANCZOS)
     target.parent.mkdir(parents=True, exist_ok=True)
-    upright.save(target, "JPEG", quality=quality, optimize=True)
+    upright.save(target, "JPEG", quality=quality, optimize=True, progressive=True)
 
 
 def megabytes(folder: Path) -> float:

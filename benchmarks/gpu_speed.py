@@ -226,7 +226,7 @@ def profile(bench: Bench, style: ResolvedStyle) -> None:
     with torch.profiler.profile(activities=kinds) as found:
         stylizer.paint_batch(pictures, style.code, style.stroke)
         bench.wait()
-    order = "self_cuda_time_total" if bench.device.type == "cuda" else "self_cpu_time_total"
+    order = "self_device_time_total" if bench.device.type == "cuda" else "self_cpu_time_total"
     print(found.key_averages().table(sort_by=order, row_limit=20, max_name_column_width=50), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace.json"

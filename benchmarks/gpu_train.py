@@ -531,7 +531,7 @@ def _profile(school: School, report: Report) -> None:
     with profile(activities=kinds) as found:
         school.step(school.pupils[0], 0.0)
         school._wait()
-    order = "self_cuda_time_total" if school.plan.device.type == "cuda" else "self_cpu_time_total"
+    order = "self_device_time_total" if school.plan.device.type == "cuda" else "self_cpu_time_total"
     for line in (
         found.key_averages().table(sort_by=order, row_limit=15, max_name_column_width=40).splitlines()
     ):
