@@ -98,9 +98,9 @@ class Stylizer:
         return paint_coarse_to_fine(pictures, sizes, stroke, paint_pass)
 
     def _stays_on_device(self, pictures: Sequence[Tensor]) -> bool:
-        """Are these pictures best kept on the accelerator from the first pass to the last?"""
+        """Are these pictures best kept on the GPU, which can resize, from the first pass to the last?"""
         small = all(picture[0].numel() <= SMALL for picture in pictures)
-        return self.device.type != "cpu" and small and pictures[0].dtype == torch.uint8
+        return self.device.type == "cuda" and small and pictures[0].dtype == torch.uint8
 
     def _paint_pass(
         self, pictures: Sequence[Tensor], code: Tensor, is_coarse: bool, seen: Seen | None = None

@@ -79,6 +79,7 @@ class TestDraftsOnTheDevice:
             ("cuda", 4000, torch.uint8, False),
             ("cuda", 1000, torch.uint16, False),
             ("cpu", 1000, torch.uint8, False),
+            ("mps", 1000, torch.uint8, False),
         ],
     )
     def test_which_pictures_stay(self, device: str, side: int, dtype: torch.dtype, stays: bool) -> None:
