@@ -75,14 +75,13 @@ def fits(wheel: Path) -> bool:
     return "py3" in python.split(".") or abi == "abi3" or python == ours
 
 
-def brought(folder: Path, least: dict[str, tuple[int, ...]]) -> list[Path]:
-    """The wheels of what is missing here, or older than `least`; never of torch itself."""
+def brought(folder: Path) -> list[Path]:
+    """The wheels of what is missing here, or older: those in a folder belong together. Never of torch."""
     chosen = []
     for wheel in sorted(folder.glob("*.whl")):
-        name = wheel.name.split("-")[0].lower().replace("_", "-")
+        name, version = wheel.name.split("-")[:2]
         here = version_of(name)
-        too_old = bool(here) and numbers(here) < least.get(name, ())
-        if name != "torch" and fits(wheel) and (not here or too_old):
+        if name.lower() != "torch" and fits(wheel) and (not here or numbers(here) < numbers(version)):
             chosen.append(wheel)
     return chosen
 
@@ -143,7 +142,7 @@ def main() -> int:
         return 0 if sees(options.device) else 1
     report, least = Report(options.out), wanted()
     report.title("Set up")
-    chosen = brought(options.wheels, least) if options.wheels and options.wheels.is_dir() else []
+    chosen = brought(options.wheels) if options.wheels and options.wheels.is_dir() else []
     with report.part("wheels"):
         unpack(chosen, options.site)
         sys.path.insert(0, str(options.site))

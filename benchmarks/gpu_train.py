@@ -386,7 +386,7 @@ class School:
 
     def _cut(self) -> None:
         self._settle()
-        with ThreadPoolExecutor(_THREADS) as pool:
+        with ThreadPoolExecutor(_THREADS, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             list(pool.map(Pupil.cut, self.pupils))
         if self.room is not None:  # the graphs of the first phase are gone, and so may be their memory
             self.room = Room(self.batch, self.plan.schedule.size, self.plan.device)

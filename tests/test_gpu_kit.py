@@ -29,7 +29,7 @@ import gpu_setup  # noqa: E402
 import gpu_train  # noqa: E402
 from gpu_pack import megabytes, thin  # noqa: E402
 from gpu_report import Report  # noqa: E402
-from train_styles import Schedule  # noqa: E402
+from train_styles import Schedule, beginning  # noqa: E402
 
 CPU = torch.device("cpu")
 RECIPES = """
@@ -123,10 +123,10 @@ def wheel(folder: Path, name: str, content: dict[str, str]) -> Path:
 def test_only_what_is_missing_or_too_old_is_unpacked(tmp_path: Path) -> None:
     missing = wheel(tmp_path, "not_there-1.0-py3-none-any.whl", {"not_there.py": "x = 1\n"})
     old = wheel(tmp_path, "pillow-99.0-py3-none-any.whl", {"PIL/__init__.py": ""})
-    wheel(tmp_path, "rich-99.0-py3-none-any.whl", {"rich/__init__.py": ""})
+    wheel(tmp_path, "rich-1.0-py3-none-any.whl", {"rich/__init__.py": ""})
     wheel(tmp_path, "torch-99.0-py3-none-any.whl", {"torch/__init__.py": ""})
     wheel(tmp_path, "other_there-1.0-cp27-cp27m-win32.whl", {"other_there.py": ""})
-    chosen = gpu_setup.brought(tmp_path, {"pillow": (98,), "rich": (1,), "torch": (98,)})
+    chosen = gpu_setup.brought(tmp_path)
     assert chosen == [missing, old]
     gpu_setup.unpack(chosen, tmp_path / "site")
     assert (tmp_path / "site/not_there.py").read_text() == "x = 1\n"
@@ -246,6 +246,13 @@ def test_the_base_may_learn_along(school: Callable[..., gpu_train.School], tmp_p
     base = load_base(tmp_path / "base.safetensors")
     assert base.identity != load_base(bundled.base_path()).identity
     assert load_style(tmp_path / "van-gogh.safetensors").base_identity == base.identity
+
+
+def test_a_cpu_goes_on_from_what_came_back(tmp_path: Path) -> None:
+    (tmp_path / "van-gogh.safetensors").write_bytes(b"")
+    assert beginning("van-gogh", tmp_path) == tmp_path / "van-gogh.safetensors"
+    assert beginning("ink-wash", tmp_path) == bundled.style_file("ink-wash")
+    assert beginning("van-gogh", None) == bundled.style_file("van-gogh")
 
 
 # -- the whole ----------------------------------------------------------------------------------------
