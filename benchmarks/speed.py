@@ -5,7 +5,7 @@
     python benchmarks/speed.py --folder 200    a folder of 12-megapixel JPEGs
     python benchmarks/speed.py --huge          one picture of 300 megapixels
     python benchmarks/speed.py --compile       what torch.compile gains in a folder
-    python benchmarks/speed.py --gpu           passes in batches on a GPU, fp16 against fp32
+    python benchmarks/speed.py --gpu           passes, paintings and files on a GPU, in batches
 
 Rounds of A B C ... A B C ..., medians, and ratios: single times on a shared machine mean little.
 The peers are written from their papers and have random weights, which does not change their speed.
@@ -23,6 +23,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from gpu_report import Report
+from gpu_speed import Bench, measure
 from peers import Johnson, ResNet9, multiply_adds
 from PIL import Image
 from rich.console import Console
@@ -212,21 +214,13 @@ def huge(folder: Path, console: Console) -> None:
     console.print(f"20,000 x 15,000: {seconds:.0f} s, {peaks[1] - peaks[0]:.0f} MiB beyond import torch")
 
 
-def gpu(console: Console) -> None:
-    """Passes over batches at 1024 x 1024, and how far fp16 is from fp32."""
-    device, style = torch.device("cuda"), resolve_style("van-gogh")
-    pictures = [torch.randint(256, (1024, 1024, 3), dtype=torch.uint8).permute(2, 0, 1) for _ in range(32)]
-    pictures = [picture.to(device) for picture in pictures]
-    results = {}
-    for dtype in (torch.float16, torch.float32):
-        stylizer = Stylizer(style.base, perceptual_network, device, dtype, tile=0)
-        results[dtype] = stylizer.paint_batch(pictures, style.code, style.stroke)
-        seconds = in_turns({"": lambda s=stylizer: s.paint_batch(pictures, style.code, style.stroke)}, 5)[""]
-        console.print(f"{dtype}: {len(pictures) / seconds:.0f} pictures / s at 1024 x 1024")
-    halves, singles = (torch.stack([p.rgb for p in results[d]]).float() for d in results)
-    error = (halves - singles).abs()
-    psnr = 20 * torch.log10(255 / error.square().mean().sqrt())
-    console.print(f"fp16 against fp32: at most {int(error.max())} / 255, PSNR {psnr:.1f} dB")
+def gpu(options: argparse.Namespace) -> None:
+    """Passes in batches, whole paintings and files on a GPU, side by side with Johnson's network."""
+    device = torch.device(options.device)
+    side, batches = (options.side, (1, 4, 16, 32, 64)) if device.type == "cuda" else (128, (1, 2))
+    with tempfile.TemporaryDirectory() as name:
+        report = Report(options.out or Path(name))
+        measure(Bench(report, device, side, batches, options.until or time.time() + 600))
 
 
 def show(title: str, seconds: dict[str, float], unit: str, notes: dict[str, str], console: Console) -> None:
@@ -245,6 +239,9 @@ def main() -> None:
     parser.add_argument("--folder", type=int, metavar="N")
     parser.add_argument("--huge", action="store_true")
     parser.add_argument("--gpu", action="store_true")
+    parser.add_argument("--device", default="cuda", help="for --gpu; cpu rehearses with tiny pictures")
+    parser.add_argument("--out", type=Path, help="folder to which --gpu adds its results")
+    parser.add_argument("--until", type=float, help="seconds since the epoch at which --gpu is to end")
     parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
     if options.growth or options.folder or options.huge:
@@ -260,7 +257,7 @@ def main() -> None:
         if options.huge:
             huge(folder, console)
         if options.gpu:
-            gpu(console)
+            gpu(options)
         if options.compile:
             compiled(console)
         if options.growth or options.folder or options.huge or options.gpu or options.compile:

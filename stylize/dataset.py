@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
 
 from stylize.errors import PictureError, StylizeError
 from stylize.images import read_rgb
@@ -85,14 +85,33 @@ class PictureSet:
         left = round(draw[2] * (width - extent))
         crop = picture[:, top : top + extent, left : left + extent].float().div_(255)
         if angle:
-            crop = transforms.rotate(crop, angle, transforms.InterpolationMode.BILINEAR)
-            crop = transforms.center_crop(crop, [int(extent / spare)] * 2)
-        if crop.shape[1] != size:
-            crop = transforms.resize(crop, [size, size])
-        return transforms.horizontal_flip(crop) if flip and draw[3] < 0.5 else crop
+            crop = _middle(_turned(crop, angle), int(extent / spare))
+        crop = resized_square(crop[None], size)[0]
+        return crop.flip(-1) if flip and draw[3] < 0.5 else crop
 
 
 def centre_crop(picture: Tensor, size: int) -> Tensor:
     """The largest centred square of (3, H, W) floats, resized to `size`."""
-    side = min(picture.shape[1:])
-    return transforms.resize(transforms.center_crop(picture, [side, side]), [size, size])
+    return resized_square(_middle(picture, min(picture.shape[1:]))[None], size)[0]
+
+
+def resized_square(squares: Tensor, size: int) -> Tensor:
+    """Squares (N, 3, H, H) of floats in another size, bilinear, with antialiasing where they are reduced."""
+    if squares.shape[-1] == size:
+        return squares
+    return F.interpolate(squares, (size, size), mode="bilinear", align_corners=False, antialias=True)
+
+
+def _middle(picture: Tensor, side: int) -> Tensor:
+    """The square in the middle of (3, H, W)."""
+    top, left = (round((length - side) / 2) for length in picture.shape[1:])
+    return picture[:, top : top + side, left : left + side]
+
+
+def _turned(picture: Tensor, angle: float) -> Tensor:
+    """The picture turned by so many degrees. Nothing else needs torchvision. StylizeError without it."""
+    try:
+        from torchvision.transforms.v2 import functional as transforms
+    except ImportError as error:
+        raise StylizeError("To turn crops, install torchvision, or leave `rotate` at 0.") from error
+    return transforms.rotate(picture, angle, transforms.InterpolationMode.BILINEAR)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylize.config import GeneratorConfig
+from stylize.tensors import constant
 
 Modulation = list[tuple[Tensor, Tensor]]
 """One (scale, shift) per modulated layer, each (N, C)."""
@@ -94,7 +95,7 @@ taps on which, for even and for odd places."""
 
 def phase_kernels(weight: Tensor) -> Tensor:
     """3x3 kernels (C', C, 3, 3) for an enlarged picture -> 2x2 kernels (4 C', C, 2, 2) for the original."""
-    taps = weight.new_tensor(_PHASES)
+    taps = constant(_PHASES, weight)
     kernels = torch.einsum("pty,qux,oiyx->pqoitu", taps, taps, weight).flatten(0, 2)
     return kernels.contiguous(memory_format=torch.channels_last)
 

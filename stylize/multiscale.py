@@ -4,6 +4,7 @@ Pictures are uint8 or uint16 (3, H, W). All is deterministic: the noise depends 
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,12 @@ _FIELD = 1024
 
 _NOISE = ((1, 0.5), (4, 1.0), (12, 1.0))
 """Widths of the grains in pixels, and their amplitudes."""
+
+_AT_ONCE = 4_000_000
+"""Pixels of a picture whose planes are resized together: more would take much memory as floats."""
+
+_KEPT_NOISE = 1_000_000
+"""Pixels of noise that is kept for the next picture."""
 
 
 def paint_coarse_to_fine(
@@ -60,11 +67,13 @@ def resized(picture: Tensor, size: Size) -> Tensor:
         return picture
     if picture.dtype == torch.uint8 and picture.device.type == "cpu":
         return F.interpolate(picture[None], size, mode="bicubic", antialias=True)[0]
-    planes = [  # one at a time: as floats, large pictures take much memory
-        to_pixels(F.interpolate(to_float(p)[None, None], size, mode="bicubic", antialias=True), p.dtype)[0]
-        for p in picture
+    largest = max(picture[0].numel(), size[0] * size[1])
+    parts = [picture] if largest <= _AT_ONCE else picture.split(1)
+    resampled = [
+        to_pixels(F.interpolate(to_float(p)[None], size, mode="bicubic", antialias=True), p.dtype)[0]
+        for p in parts
     ]
-    return torch.cat(planes)
+    return resampled[0] if len(resampled) == 1 else torch.cat(resampled)
 
 
 def with_noise(picture: Tensor, amplitude: float, seed: int) -> Tensor:
@@ -72,8 +81,17 @@ def with_noise(picture: Tensor, amplitude: float, seed: int) -> Tensor:
     if not amplitude:
         return picture
     height, width = picture.shape[1:]
-    noise = amplitude * noise_of(height, width, seed).to(picture.device)
-    return to_pixels(to_float(picture) + noise, picture.dtype)
+    known = _kept_noise if height * width <= _KEPT_NOISE else _noise_on
+    return to_pixels(
+        to_float(picture) + amplitude * known(height, width, seed, picture.device), picture.dtype
+    )
+
+
+def _noise_on(height: int, width: int, seed: int, device: torch.device) -> Tensor:
+    return noise_of(height, width, seed).to(device)
+
+
+_kept_noise = lru_cache(maxsize=8)(_noise_on)
 
 
 def noise_of(height: int, width: int, seed: int) -> Tensor:
@@ -82,14 +100,24 @@ def noise_of(height: int, width: int, seed: int) -> Tensor:
     It is cut from a wide field row by row: sizes that differ by a pixel, as those of two copies of one
     photograph may, get the same noise.
     """
-    total = torch.zeros(height, width)
-    for number, (grain, amplitude) in enumerate(_NOISE):
-        rng = torch.Generator().manual_seed(seed + number)
+    rngs = [torch.Generator().manual_seed(seed + number) for number in range(len(_NOISE))]
+    return _grains(1, height, width, rngs)[0, 0]
+
+
+def noises(count: int, height: int, width: int, rng: torch.Generator) -> Tensor:
+    """So many of them (count, 1, height, width), drawn where the source of chance lies."""
+    return _grains(count, height, width, [rng] * len(_NOISE))
+
+
+def _grains(count: int, height: int, width: int, rngs: Sequence[torch.Generator]) -> Tensor:
+    """Noise (count, 1, height, width), with a source of chance for each grain width."""
+    total = torch.zeros(count, 1, height, width, device=rngs[0].device)
+    for rng, (grain, amplitude) in zip(rngs, _NOISE, strict=True):
         rows, columns = height // grain + 2, -(-width // _FIELD) * (_FIELD // grain + 2)
-        field = torch.randn(1, 1, rows, columns, generator=rng)
+        field = torch.randn(count, 1, rows, columns, generator=rng, device=rng.device)
         if grain > 1:
             field = F.interpolate(field, scale_factor=grain, mode="bicubic")
-        total += amplitude * field[0, 0, :height, :width]
+        total += amplitude * field[..., :height, :width]
     return total
 
 
@@ -123,5 +151,6 @@ def _means(picture: Tensor, grid: Size) -> Tensor:
     """The picture reduced to a grid, (1, 3, h, w) floats in [0, 1]."""
     if picture.dtype == torch.uint8 and picture.device.type == "cpu":
         return to_float(F.interpolate(picture[None], grid, mode="bilinear", antialias=True))
-    planes = [F.interpolate(to_float(p)[None, None], grid, mode="bilinear", antialias=True) for p in picture]
-    return torch.cat(planes, dim=1)
+    parts = [picture] if picture[0].numel() <= _AT_ONCE else picture.split(1)
+    small = [F.interpolate(to_float(p)[None], grid, mode="bilinear", antialias=True) for p in parts]
+    return small[0] if len(small) == 1 else torch.cat(small, dim=1)

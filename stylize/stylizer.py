@@ -87,7 +87,20 @@ class Stylizer:
         def paint_pass(coarse: Sequence[Tensor], number: int) -> list[Painted]:
             return self._paint_pass(coarse, code, number < len(sizes[0]) - 1, seen[number] if seen else None)
 
+        if self._stays_on_device(pictures):
+            try:  # drafts need not come back between passes
+                there = [picture.to(self.device, non_blocking=True) for picture in pictures]
+                painted = paint_coarse_to_fine(there, sizes, stroke, paint_pass)
+                return [replace(one, rgb=one.rgb.cpu()) for one in painted]
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
         return paint_coarse_to_fine(pictures, sizes, stroke, paint_pass)
+
+    def _stays_on_device(self, pictures: Sequence[Tensor]) -> bool:
+        """Are these pictures best kept on the GPU, which can resize, from the first pass to the last?"""
+        small = all(picture[0].numel() <= SMALL for picture in pictures)
+        return self.device.type == "cuda" and small and pictures[0].dtype == torch.uint8
 
     def _paint_pass(
         self, pictures: Sequence[Tensor], code: Tensor, is_coarse: bool, seen: Seen | None = None

@@ -1,6 +1,8 @@
 """Pictures as tensors: 8- or 16-bit arrays to floats in [0, 1] and back, colour to luminance, padding."""
 
 from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -39,8 +41,24 @@ def to_uint8(picture: Tensor) -> Tensor:
 
 def luminance(picture: Tensor) -> Tensor:
     """Luma of an RGB picture: (N, 3, H, W) -> (N, 1, H, W), same range."""
-    weights = picture.new_tensor(_LUMA).view(1, 3, 1, 1)
+    weights = constant(_LUMA, picture).view(1, 3, 1, 1)
     return (picture * weights).sum(dim=1, keepdim=True)
+
+
+def constant(values: tuple[Any, ...], like: Tensor) -> Tensor:
+    """Numbers as a tensor of the type, and on the device, of another; not to be changed.
+
+    To a GPU they are sent once: each time, the CPU would wait until all that came before is computed.
+    """
+    if like.device.type != "cuda":
+        return like.new_tensor(values)
+    return _sent(values, like.dtype, like.device)
+
+
+@lru_cache(maxsize=64)
+def _sent(values: tuple[Any, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # gradients may have to pass
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 def mirrored_window(picture: Tensor, rows: range, columns: range) -> Tensor:

@@ -107,7 +107,7 @@ def padded_side(side: int, multiple: int = STRIDE) -> int:
 
 @dataclass(frozen=True)
 class Painted:
-    """A painted picture (3, H, W) on the CPU, as deep as its photograph, and whether all was finite."""
+    """A painted picture (3, H, W), as deep as its photograph and on its device; was all finite?."""
 
     rgb: Tensor
     finite: bool
@@ -153,8 +153,11 @@ class Pass:
         self.side = side
         self.device = network.device
         whole = side >= max(frame.height, frame.width)
-        self.pictures = [p.to(self.device, non_blocking=True) for p in pictures] if whole else list(pictures)
-        self.results = [torch.empty(*p.shape[1:], 3, dtype=p.dtype).permute(2, 0, 1) for p in pictures]
+        there = whole and pictures[0].dtype == torch.uint8  # few accelerators know what to do with uint16
+        self.pictures = [p.to(self.device, non_blocking=True) for p in pictures] if there else list(pictures)
+        self.results = [
+            torch.empty(*p.shape[1:], 3, dtype=p.dtype, device=p.device).permute(2, 0, 1) for p in pictures
+        ]
         self.finite = torch.ones(len(pictures), dtype=torch.bool, device=self.device)
 
     def painted(self) -> list[Painted]:
@@ -235,7 +238,10 @@ class Pass:
         """Turn a tile of the head's output into pixels of the results."""
         if raw.dtype == torch.float16:  # only its range is small enough to leave
             self.finite &= torch.isfinite(raw).flatten(1).all(dim=1)
-        pixels = to_pixels(torch.sigmoid(raw.float()), self.pictures[0].dtype).cpu()
+        levels, place = torch.sigmoid(raw.float()), self.results[0].device
+        if self.pictures[0].dtype == torch.uint16:
+            levels = levels.to(place)
+        pixels = to_pixels(levels, self.pictures[0].dtype).to(place)
         for result, painted in zip(self.results, pixels, strict=True):
             place = self.frame.place(result)
             rows = range(max(tile.top, place.top), min(tile.bottom, place.bottom))

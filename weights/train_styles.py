@@ -6,12 +6,12 @@
 First everything is free to change; then the changes are cut to a low rank (SVD) and learn on at that rank. A
 third of the samples is painted twice, as large pictures are: at half size, enlarged, again. The run goes on
 where it stopped: a style whose file is in --out is done, and one under way goes on from its checkpoint.
+With --from FOLDER, styles begin as the files of their names there, and not as the bundled ones.
 """
 
 import argparse
 import math
 import tomllib
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -106,8 +106,14 @@ class StyleRun:
     """One style under way."""
 
     def __init__(
-        self, base: Base, recipe: PaintingRecipe, loss: PaintingLoss, photos: PictureSet, schedule: Schedule
+        self,
+        base: Base,
+        recipe: PaintingRecipe,
+        loss: PaintingLoss,
+        photos: PictureSet | None,
+        schedule: Schedule,
     ) -> None:
+        """`photos` are what `fit` learns on."""
         self.generator = base.generator.to(memory_format=torch.channels_last)
         self.recipe, self.loss, self.photos, self.schedule = recipe, loss, photos, schedule
         self.device = next(self.generator.parameters()).device
@@ -127,9 +133,8 @@ class StyleRun:
         optimizer = torch.optim.Adam(style.parameters(), rate, betas=(0.9, 0.99))
         first = _restore(state, style, average, optimizer)
         for step in range(first, steps):
-            fall = 0.05 + 0.95 * (0.5 + 0.5 * math.cos(math.pi * step / steps))
             for group in optimizer.param_groups:
-                group["lr"] = rate * min(1, (step + 1) / 30) * fall
+                group["lr"] = rate * rate_share(step, step / steps)
             terms = self._terms(style, step)
             optimizer.zero_grad()
             torch.stack(list(terms.values())).sum().backward()
@@ -137,7 +142,7 @@ class StyleRun:
             optimizer.step()
             with torch.no_grad():
                 for name, value in style.state_dict().items():
-                    average[name].lerp_(value, 1 - min(0.99, step / (step + 10)))
+                    average[name].lerp_(value, new_share(step))
             if step % 50 == 0:
                 print(step, {name: round(term.item(), 3) for name, term in terms.items()}, flush=True)
             if (step + 1) % _KEPT_EVERY == 0:
@@ -146,6 +151,7 @@ class StyleRun:
 
     def _terms(self, style: FreeStyle | LowRankStyle, step: int) -> dict[str, Tensor]:
         """The objective on one batch, which depends on the step alone."""
+        assert self.photos is not None
         schedule = self.schedule
         rngs = [chance(schedule.seed, step, sample) for sample in range(schedule.batch)]
         chosen = [int(torch.randint(len(self.photos), (), generator=rng)) for rng in rngs]
@@ -155,16 +161,33 @@ class StyleRun:
         ]
         photo = torch.stack(crops).to(self.device)
         seeds = [int(torch.randint(1 << 31, (), generator=rng)) for rng in rngs]
-        if float(torch.rand((), generator=rngs[0])) >= schedule.twice:
-            return self.loss(self.paint(style, self._noisy(photo, seeds)), self.loss.held(photo))
+        twice = float(torch.rand((), generator=rngs[0])) < schedule.twice
+        side = schedule.size // 2 if twice else schedule.size
+        noise = torch.stack([noise_of(side, side, seed)[None] for seed in seeds]).to(self.device)
+        return self.objective(style, photo, noise, twice)
+
+    def objective(
+        self, style: FreeStyle | LowRankStyle, photo: Tensor, noise: Tensor, twice: bool
+    ) -> dict[str, Tensor]:
+        """The terms for photographs (N, 3, H, W) in [0, 1], and noise as `noise_of` draws it, (N, 1, H, W);
+        half as large where they are painted twice."""
+        noise = self.recipe.noise * noise
+        if not twice:
+            return self.loss(self.paint(style, (photo + noise).clamp(0, 1)), self.loss.held(photo))
         with torch.no_grad():
-            coarse = self.paint(style, self._noisy(F.avg_pool2d(photo, 2), seeds))
+            coarse = self.paint(style, (F.avg_pool2d(photo, 2) + noise).clamp(0, 1))
             seen = F.interpolate(coarse, scale_factor=2, mode="bicubic").clamp(0, 1)
         return self.loss(self.paint(style, seen), self.loss.held(photo, seen))
 
-    def _noisy(self, picture: Tensor, seeds: Sequence[int]) -> Tensor:
-        noise = torch.stack([noise_of(*picture.shape[2:], seed)[None] for seed in seeds])
-        return (picture + self.recipe.noise * noise.to(picture.device)).clamp(0, 1)
+
+def rate_share(step: int, progress: float) -> float:
+    """The learning rate as a share of the highest: it rises for thirty steps and falls along a cosine."""
+    return min(1, (step + 1) / 30) * (0.05 + 0.95 * (0.5 + 0.5 * math.cos(math.pi * progress)))
+
+
+def new_share(step: int) -> float:
+    """What the weights after a step count in their moving average."""
+    return 1 - min(0.99, step / (step + 10))
 
 
 def _keep(
@@ -217,6 +240,12 @@ def read_recipes(path: Path) -> dict[str, PaintingRecipe]:
     return {name: changed(PaintingRecipe(), table, f"{path}, {name}") for name, table in tables.items()}
 
 
+def read_works(folder: Path, recipe: PaintingRecipe, device: torch.device) -> list[Tensor]:
+    """The works of a recipe, each (1, 3, H, W) in [0, 1]."""
+    pictures = [read_rgb(folder / work, recipe.side) for work in recipe.works]
+    return [to_float(p[:, _TRIM:-_TRIM, _TRIM:-_TRIM])[None].to(device) for p in pictures]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--works", type=Path, required=True, help="folder with a folder of works per style")
@@ -225,6 +254,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--recipes", type=Path, default=Path(__file__).with_name("recipes.toml"))
     parser.add_argument("--styles", nargs="+", help="default: all that have a recipe")
+    parser.add_argument("--from", dest="start", type=Path, help="folder of style files to begin with")
     parser.add_argument("--steps", type=int, default=Schedule.steps)
     parser.add_argument("--finish", type=int, default=Schedule.finish)
     options = parser.parse_args()
@@ -239,14 +269,10 @@ def main() -> None:
             continue
         recipe, base = recipes[name], load_base(bundled.base_path())
         base.generator.to(device)
-        works = [
-            to_float(read_rgb(options.works / work, recipe.side)[:, _TRIM:-_TRIM, _TRIM:-_TRIM])[None].to(
-                device
-            )
-            for work in recipe.works
-        ]
+        works = read_works(options.works, recipe, device)
         loss = PaintingLoss(recipe, works, network, lambda: comparing_autocast(device))
-        run, before = StyleRun(base, recipe, loss, photos, schedule), load_style(bundled.style_file(name))
+        run = StyleRun(base, recipe, loss, photos, schedule)
+        before = load_style(beginning(name, options.start))
         print(name, asdict(recipe), flush=True)
         free = FreeStyle(base.generator, before.code_for(base.generator).to(device)).to(device)
         run.fit(free, schedule.steps, schedule.rate, options.out / f"{name}.free.safetensors")
@@ -256,6 +282,12 @@ def main() -> None:
         save_style(options.out / f"{name}.safetensors", style_file(low, before, base, recipe.noise))
         for state in options.out.glob(f"{name}.*.safetensors"):
             state.unlink()
+
+
+def beginning(name: str, folder: Path | None) -> Path:
+    """The file with which a style begins: the one of its name in a folder, or else the bundled one."""
+    own = folder / f"{name}.safetensors" if folder else None
+    return own if own and own.exists() else bundled.style_file(name)
 
 
 def bundled_network() -> nn.Module:
