@@ -51,7 +51,7 @@ def paint_coarse_to_fine(
             pairs = zip(enlarged, photos, strict=True)
             enlarged = [with_detail(e, photo, stroke.detail, sizes[0][0]) for e, photo in pairs]
         painted = [
-            Painted(with_low_frequencies(now.rgb, was.rgb), now.finite and was.finite)
+            Painted(keep_low_frequencies(now.rgb, was.rgb), now.finite and was.finite)
             for now, was in zip(paint(enlarged, number), before, strict=True)
         ]
     return [Painted(resized(p.rgb, _size(photo)), p.finite) for p, photo in zip(painted, photos, strict=True)]
@@ -134,17 +134,28 @@ def with_detail(painted: Tensor, photo: Tensor, share: float, coarse: Size) -> T
     return result
 
 
-def with_low_frequencies(fine: Tensor, coarse: Tensor) -> Tensor:
-    """A painting with the low frequencies of a smaller one: what is coarser than `_KEPT` of its pixels."""
+def keep_low_frequencies(fine: Tensor, coarse: Tensor) -> Tensor:
+    """Give a painting, in place, the low frequencies of a smaller one: what is coarser than `_KEPT` of its
+    pixels."""
     grid = (max(1, coarse.shape[1] // _KEPT), max(1, coarse.shape[2] // _KEPT))
     change = _means(coarse, grid) - _means(fine, grid)
     height, width = fine.shape[1:]
-    result = torch.empty_like(fine)
-    rows_of_change = F.interpolate(change, (height, grid[1]), mode="bilinear")
-    for rows in row_bands(height):
-        part = F.interpolate(rows_of_change[:, :, rows], (rows.stop - rows.start, width), mode="bilinear")
-        result[:, rows] = to_pixels(to_float(fine[:, rows]) + part[0], fine.dtype)
-    return result
+    with torch.inference_mode():
+        for rows in row_bands(height):
+            band = F.interpolate(
+                _rows_between(change, rows, height), (rows.stop - rows.start, width), mode="bilinear"
+            )
+            fine[:, rows] = to_pixels(to_float(fine[:, rows]) + band[0], fine.dtype)
+    return fine
+
+
+def _rows_between(grid: Tensor, rows: slice, height: int) -> Tensor:
+    """Some rows of a grid (1, C, h, w) that is enlarged to a height, bilinear: (1, C, rows, w)."""
+    places = (torch.arange(rows.start, rows.stop, device=grid.device) + 0.5) * (grid.shape[2] / height) - 0.5
+    places = places.clamp(0, grid.shape[2] - 1)
+    above = places.long()
+    below = (above + 1).clamp(max=grid.shape[2] - 1)
+    return torch.lerp(grid[:, :, above], grid[:, :, below], (places - above).view(1, 1, -1, 1))
 
 
 def _means(picture: Tensor, grid: Size) -> Tensor:

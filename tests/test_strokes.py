@@ -19,7 +19,7 @@ from stylize.errors import UsageError
 from stylize.images import read_rgb, resize_planes
 from stylize.judging import ssim
 from stylize.looks import Look
-from stylize.multiscale import noise_of, resized, with_low_frequencies, with_noise
+from stylize.multiscale import keep_low_frequencies, noise_of, resized, with_noise
 from stylize.painting import Painter, PaintSettings
 from stylize.picture import Picture
 from stylize.pixels import rgb_tensor
@@ -125,7 +125,7 @@ def test_colours_of_the_pass_before_are_kept_and_detail_is_not(depth: torch.dtyp
     detail = torch.zeros(3, 640, 960)
     detail[:, :, ::2] = 0.2
     fine = (torch.full((3, 640, 960), 0.6) + detail).mul(top).to(depth)
-    result = with_low_frequencies(fine, coarse)
+    result = keep_low_frequencies(fine.clone(), coarse)
     assert result.dtype == depth
     means = F.avg_pool2d(to_float(result), 20), F.avg_pool2d(to_float(coarse), 2)
     assert (means[0] - means[1]).abs().mean() < 0.02
