@@ -19,7 +19,7 @@ from stylize.sheets import save_sheet
 from stylize.styles import resolve_style
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-FIRST = ("ink-wash", "ukiyo-e", "van-gogh", "impressionist", "engraving", "byzantine-mosaic")
+FIRST = ("ukiyo-e", "van-gogh", "cubist-futurist", "stained-glass", "engraving", "ink-wash")
 SIZE = [225, 300]
 COLUMNS = 6
 WAYS = {

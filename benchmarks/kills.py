@@ -7,6 +7,11 @@ of this one, which has loaded everything: so kills hit the work and not the star
 kill every result must be whole; from time to time one process may end the job. At the end the results
 must be those of a run that nobody disturbed, byte for byte, and nothing else may lie beside them.
 Prints what was counted; exits with 1 at the first thing that is wrong.
+
+    python benchmarks/kills.py --kills 200 --disk
+
+The same on a disk that is too small for all results, and every few rounds may not be written at all; only in
+the end it is large enough. Needs unshare and tmpfs (Linux).
 """
 
 import argparse
@@ -14,6 +19,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -75,6 +81,53 @@ def kill_once(output: Path, chance: random.Random, longest: float, *more: str) -
     return "killed" if os.WIFSIGNALED(status) else "ended"
 
 
+def mount(folder: Path, options: str) -> None:
+    """Mount a disk in memory at a folder, or change one that is there (remount)."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(folder)], check=True)
+
+
+def run_on_small_disk(kills: int, pictures: int, side: int, seed: int = 0) -> Counter[str]:
+    """As `run`, on a disk with room for about half of the results, which at times may not be written."""
+    chance, counts = random.Random(seed), Counter[str]()
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        make_pictures(root / "in", pictures, side)
+        longest = finish(root / "whole")
+        whole, output = contents(root / "whole"), root / "out"
+        output.mkdir()
+        size = sum(len(data) + 4096 for data in whole.values()) // 2 >> 10
+        mount(output, f"size={size}k")
+        try:
+            while counts["killed"] < kills:
+                locked = chance.random() < 0.2
+                before = contents(output)
+                if locked:
+                    mount(output, "remount,ro")
+                mode = chance.choice(["--skip-existing", "--force"])
+                counts[kill_once(output, chance, 1.2 * longest, mode)] += 1
+                found = visible(output)
+                wrong = [name for name, data in found.items() if whole.get(name) != data]
+                assert not wrong, f"not whole after a kill: {wrong}"
+                if locked:
+                    counts["rounds without write access"] += 1
+                    assert contents(output) == before, "something was written"
+                    mount(output, f"remount,rw,size={size}k")
+                elif len(found) == counts["most results"]:
+                    counts["rounds with a full disk"] += 1
+                counts["most results"] = max(counts["most results"], len(found))
+                if chance.random() < 0.2:
+                    for path in output.iterdir():
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+            mount(output, f"remount,rw,size={4 * size}k")
+            finish(output, "--skip-existing")
+            assert visible(output) == whole, "the end differs from an undisturbed run"
+            finish(output, "--force")
+            assert contents(output) == whole, "something is left"
+        finally:
+            subprocess.run(["umount", "-l", str(output)], check=False)
+    return counts
+
+
 def run(kills: int, pictures: int, side: int, seed: int = 0) -> Counter[str]:
     """The whole trial in a temporary folder; counts. AssertionError if anything is not as it should be."""
     chance, counts = random.Random(seed), Counter[str]()
@@ -111,6 +164,11 @@ if __name__ == "__main__":
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--pictures", type=int, default=60)
     parser.add_argument("--side", type=int, default=64)
+    parser.add_argument("--disk", action="store_true", help="on a small disk")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    for what, count in run(options.kills, options.pictures, options.side).items():
+    if options.disk and not options.inside:  # mounts of its own
+        os.execvp("unshare", ["unshare", "-rm", sys.executable, *sys.argv, "--inside"])
+    trial = run_on_small_disk if options.disk else run
+    for what, count in trial(options.kills, options.pictures, options.side).items():
         print(f"{what}: {count}")

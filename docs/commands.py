@@ -109,7 +109,8 @@ def _errors() -> str:
 
 def _kind(row: Any) -> str:
     name = row.kind if isinstance(row.kind, str) else row.kind.__name__
-    return f"{name} {errno.errorcode[row.number]}" if row.number else name
+    name = f"{name} {errno.errorcode[row.number]}" if row.number else name
+    return f"{name}: {row.words}" if row.words else name
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ photograph, the style that is chosen, and its variations. Pictures are painted, 
 
 import re
 import shutil
-import threading
 import zipfile
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -15,19 +14,19 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import TypeAlias
 
 from torch import Tensor
 
 from stylize import bundled, hub
 from stylize.cards import StyleCard, derived_card
+from stylize.easel import Easel, Manner
 from stylize.errors import PictureError, StylizeError, UsageError, sentence_of
 from stylize.generator import mix_codes
-from stylize.images import picture_size, read_picture, resize_picture, write_picture
+from stylize.images import resize_picture, write_picture
 from stylize.jobs import Job, Naming, plan_jobs
-from stylize.looks import Look
-from stylize.marking import Metadata
-from stylize.model import Base, Style, save_style
-from stylize.painting import Outcome, Painter, PaintSettings, varied
+from stylize.model import Base, Style, load_base, save_style
+from stylize.painting import Outcome, varied
 from stylize.paths import is_clip
 from stylize.picture import Picture
 from stylize.styles import ResolvedStyle, blend, resolve_style
@@ -40,9 +39,6 @@ VARIATION = 512
 
 VIEW = 1024
 """Longer side of what is shown large."""
-
-_LEAST = 600
-"""Shorter side that a photograph keeps for what is shown: the first pass of fine strokes is as large."""
 
 VARIATIONS = 4
 
@@ -63,21 +59,6 @@ _Tell = Callable[[int, int], None]
 """Hears how many are done, of how many."""
 
 
-@dataclass(frozen=True)
-class Manner:
-    """How a style is laid on, and what becomes of a result's file."""
-
-    strength: float = 1.0
-    keep_colour: bool = False
-    suffix: str | None = None
-    """Format of the files; None: as the photograph."""
-    longer_side: int | None = None
-    """Of the results, in pixels; None: as the photograph."""
-    metadata: Metadata = "all"
-    stroke: float | None = None
-    """Width of the strokes in percent of the picture's shorter side; None: as the style's card says."""
-
-
 @dataclass(frozen=True, eq=False)
 class Chosen:
     """A style as it was chosen, or as a variation has left it."""
@@ -89,6 +70,10 @@ class Chosen:
     """The code (1, code_size or more) before any variation: noise is measured by it."""
     rounds: int = 0
     """How many variations led here."""
+
+
+Thumbnails: TypeAlias = tuple[list[tuple[Path, str]], list[str]]
+"""Pictures with the names of their styles, and a sentence for each style that is not good."""
 
 
 @dataclass(frozen=True)
@@ -109,14 +94,20 @@ class Atelier:
     """
 
     def __init__(
-        self, folder: Path, device: str = "auto", dtype: str = "auto", megapixels: int = 100
+        self,
+        folder: Path,
+        device: str = "auto",
+        dtype: str = "auto",
+        megapixels: int = 100,
+        seconds: float | None = None,
     ) -> None:
+        """`seconds` is how long one file may take to paint, in a process of its own; None: without limits."""
         self.folder = folder.resolve()
         self.megapixels = megapixels
-        self._device, self._dtype = device, dtype
         self._bases: dict[str, Base] = {}
         self._styles: dict[tuple[Path, int], ResolvedStyle] = {}
-        self._turn = threading.Lock()
+        # What is only looked at does not wait for files in full size.
+        self._showing, self._painting = (Easel(device, dtype, seconds) for _ in range(2))
 
     def sitting(self) -> "Sitting":
         """A place for one person."""
@@ -137,45 +128,65 @@ class Atelier:
             self._styles[key] = self._sharing(resolve_style(name))
         return self._styles[key]
 
+    def start(self) -> None:
+        """Make ready for the first picture, and do not wait for it."""
+        self._showing.start()
+
+    def close(self) -> None:
+        """End all that is under way, whatever it is."""
+        self._showing.close()
+        self._painting.close()
+
     def style_of(self, work: Path) -> ResolvedStyle:
         """The style of an uploaded painting. Raises PictureError if it shows none."""
-        self.check(work)
-        return self._sharing(resolve_style(str(work)))
+        self._check_place(work)
+        identity = hub.bundled_identity()
+        if identity not in self._bases:
+            self._bases[identity] = load_base(bundled.base_path())
+        return self._showing.style_of(work, self.megapixels, self._bases[identity])
+
+    def look(self, photo: Path) -> tuple[Picture, int]:
+        """An uploaded photograph to look at, and how long its longer side is in its file.
+
+        Raises PictureError for a file that was not uploaded, is too large, no picture, or takes too long.
+        """
+        self._check_place(photo)
+        return self._showing.look(photo, self.megapixels, VIEW)
 
     def check(self, picture: Path) -> None:
         """Raises PictureError for a file that was not uploaded, or is too large or no picture."""
+        self._check_place(picture)
+        self._showing.check(picture, self.megapixels)
+
+    def _check_place(self, picture: Path) -> None:
         if not picture.resolve().is_relative_to(self.folder):
             raise PictureError(f"{picture.name} was not uploaded here; choose it again.")
-        width, height = picture_size(picture)
-        if width * height > self.megapixels * 1_000_000:
-            raise PictureError(
-                f"{picture.name} has {width} x {height} pixels, and this window takes {self.megapixels} "
-                "megapixels; make it smaller, or start stylize ui with a larger --max-megapixels."
-            )
-
-    def painter(self, style: ResolvedStyle, manner: Manner) -> Painter:
-        """The painter of `stylize apply` for a style."""
-        settings = PaintSettings(
-            manner.strength, manner.longer_side, force=True, metadata=manner.metadata, stroke=manner.stroke
-        )
-        return Painter(Look(style, keep_colour=manner.keep_colour), self._device, self._dtype, settings)
 
     def paint(self, picture: Picture, style: ResolvedStyle, manner: Manner) -> Picture:
-        """Paint a picture to be looked at."""
-        with self._turn:
-            return self.painter(style, manner).paint(picture)
+        """Paint a picture to be looked at. Raises UsageError where the manner does not go with the style."""
+        self._check_manner(style, manner)
+        return self._showing.paint(picture, style, manner)
 
     def work(
         self, jobs: Sequence[Job], style: ResolvedStyle, manner: Manner
     ) -> Generator[Outcome, None, None]:
         """Do jobs as `stylize apply` would; between two of them others may have their turn."""
-        with closing(self.painter(style, manner).work(jobs)) as outcomes:
-            while True:
-                with self._turn:
-                    outcome = next(outcomes, None)
-                if outcome is None:
-                    return
-                yield outcome
+        self._check_manner(style, manner)
+        for job in jobs:
+            try:
+                outcome = self._painting.paint_file(job, style, manner)
+            except StylizeError as error:
+                outcome = Outcome(job, "failed", 0.0, f"{job.source.name}: {error}")
+            yield outcome
+
+    def _check_manner(self, style: ResolvedStyle, manner: Manner) -> None:
+        """Raises UsageError where colours or mask do not go with the style."""
+        if manner.mask is not None:
+            self.check(manner.mask)
+        if manner.palette is not None and manner.keep_colour:
+            raise UsageError("Keep the photograph's colours, or take those of a style; not both.")
+        if manner.palette is not None and manner.palette.base.identity != style.base.identity:
+            raise UsageError("These two styles were made for different bases and cannot be used together.")
 
     def plain(self, text: str) -> str:
         """A sentence with names of files in the place of paths into the folder."""
@@ -214,11 +225,16 @@ class Sitting:
 
     def open(self, photo: Path) -> None:
         """Take a photograph, instead of the one before. Raises PictureError, and keeps that one."""
-        self.atelier.check(photo)
-        picture = read_picture(photo).still().simple()
-        self._size, self.photo = max(picture.size), photo
-        self._seen = _for_view(Picture(picture.rgb, picture.alpha))
+        self._seen, self._size = self.atelier.look(photo)
+        self.photo = photo
         self._thumbnails, self._four = {}, []
+
+    def open_sample(self) -> Path:
+        """Take the photograph that comes with the package, and a style for it. Its file."""
+        sample = self._folder / "sample.jpg"
+        shutil.copyfile(bundled.sample_picture(), sample)
+        self.open(sample)
+        return sample
 
     # -- styles ---------------------------------------------------------------------------------------
 
@@ -226,6 +242,10 @@ class Sitting:
     def cards(self) -> tuple[StyleCard, ...]:
         """The cards of what is chosen."""
         return self.chosen.style.cards if self.chosen else ()
+
+    def palette(self, name: str | None) -> ResolvedStyle | None:
+        """The style that gives the colours, by its name. UsageError if there is none of it."""
+        return None if name is None else self._style(name)
 
     def names(self) -> list[str]:
         """The styles to choose from, those of uploaded paintings first."""
@@ -239,8 +259,13 @@ class Sitting:
         self._works[name] = style
         return name
 
-    def thumbnails(self, tell: _Tell = lambda done, total: None) -> tuple[list[tuple[Path, str]], list[str]]:
+    def thumbnails(self, tell: _Tell = lambda done, total: None) -> Thumbnails:
         """The photograph in every style, small, with its name; and a sentence for each that is not good."""
+        found = deque(self.growing_thumbnails(tell), maxlen=1)
+        return found[0] if found else ([], [])
+
+    def growing_thumbnails(self, tell: _Tell = lambda done, total: None) -> Generator[Thumbnails, None, None]:
+        """The thumbnails after each that is painted; no more of them once another photograph is opened."""
         # Another photograph may be opened meanwhile: it gets a dictionary of its own.
         photograph, painted = self._photograph(), self._thumbnails
         manner = Manner(longer_side=min(THUMBNAIL, max(photograph.size)))
@@ -253,10 +278,16 @@ class Sitting:
                     painted[name] = self._shown(picture, lasting=True)
                 except StylizeError as error:
                     notes.append(self.atelier.plain(sentence_of(error)))
-        shown = [name for name in names if name in painted]
-        if painted is self._thumbnails:
-            self.shown = shown
-        return [(painted[name], name) for name in shown], notes
+            if painted is not self._thumbnails:
+                return
+            self.shown = [name for name in names if name in painted]
+            yield [(painted[name], name) for name in self.shown], notes
+
+    def style_at(self, index: object) -> str:
+        """The style at a place among those shown. UsageError if there is none."""
+        if type(index) is not int or not 0 <= index < len(self.shown):
+            raise UsageError("Choose one of the styles that are shown.")
+        return self.shown[index]
 
     def choose(self, weights: Mapping[str, float]) -> None:
         """Choose a style, or a blend. Raises UsageError where that is none."""
@@ -300,7 +331,7 @@ class Sitting:
 
     def pick(self, index: int) -> None:
         """Go on from one of the four. Raises UsageError if it is not there."""
-        if not 0 <= index < len(self._four):
+        if type(index) is not int or not 0 <= index < len(self._four):
             raise UsageError("Make four variations first, then pick one.")
         if self.chosen not in self._four:
             self._earlier.append(self._chosen())
@@ -427,12 +458,6 @@ class Sitting:
         if len(self._passing) > _PASSING:
             self._passing.popleft().unlink(missing_ok=True)
         return path
-
-
-def _for_view(picture: Picture) -> Picture:
-    """The picture, reduced to what is shown large, if that leaves enough for the first pass."""
-    scale = max(VIEW / max(picture.size), _LEAST / min(picture.size))
-    return resize_picture(picture, round(scale * max(picture.size))) if scale < 1 else picture
 
 
 def _short(name: str, most: int) -> str:

@@ -19,7 +19,7 @@ def weights_folder() -> Path:
     for folder in (PACKAGE / "weights", PACKAGE.parent / "weights"):
         if (folder / "perceptual.safetensors").is_file():
             return folder
-    raise WeightsError("The bundled weights are missing; install stylize again.")
+    raise WeightsError("The bundled weights are missing; install it again as the README says.")
 
 
 def base_path() -> Path:
@@ -102,6 +102,22 @@ def weighted(text: str) -> tuple[str, float]:
     return reference, weight
 
 
+def _nearest(text: str, names: list[str]) -> str | None:
+    """The name that a text was probably meant for: a part of it will do, whatever its case and hyphens."""
+    plain = {name: _letters(name) for name in names}
+    wanted = _letters(text)
+    for fits in (lambda name: wanted == name, lambda name: len(wanted) > 2 and wanted in name):
+        if found := next((name for name, letters in plain.items() if fits(letters)), None):
+            return found
+    parts = {part: name for name in reversed(names) for part in (*name.split("-"), plain[name], name)}
+    near = get_close_matches(text.lower(), list(parts), n=1, cutoff=0.6)
+    return parts[near[0]] if near else None
+
+
+def _letters(text: str) -> str:
+    return "".join(letter for letter in text.casefold() if letter.isalnum())
+
+
 def style_file(reference: str) -> Path:
     """The file behind a style: one known by name, else a style file, a painting or a folder of works.
 
@@ -115,7 +131,6 @@ def style_file(reference: str) -> Path:
         return path
     if path.suffix or len(path.parts) > 1:
         raise UsageError(f"There is no style file or painting {reference}; check the path.")
-    near = get_close_matches(reference, list(styles), n=1, cutoff=0.5)
-    if near:
-        raise UsageError(f"There is no style {reference!r}; did you mean {near[0]!r}?")
+    if near := _nearest(reference, list(styles)):
+        raise UsageError(f"There is no style {reference!r}; did you mean {near!r}?")
     raise UsageError(f"There is no style {reference!r}; there are {', '.join(styles)}.")

@@ -101,8 +101,10 @@ def read_cards(path: Path) -> dict[str, StyleCard]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
         cards = {name: StyleCard(name=name, **table) for name, table in tables.items()}
-    except (OSError, tomllib.TOMLDecodeError, TypeError) as error:
-        raise UsageError(f"Cannot read the style cards in {path}: {error}.") from error
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        told = isinstance(error, (OSError, tomllib.TOMLDecodeError, TypeError))
+        reason = str(error).rstrip(".") if told else "it is no TOML file"
+        raise UsageError(f"Cannot read the style cards in {path}: {reason}.") from error
     for name, card in cards.items():
         for field in fields(StyleCard):
             if not isinstance(getattr(card, field.name), str):

@@ -14,14 +14,14 @@ import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 from stylize import __version__
 from stylize.console import debugging
 from stylize.errors import PictureError, StylizeError, UsageError
 from stylize.jobs import Job
 from stylize.looks import Look
-from stylize.painting import Outcome, Painter, PaintSettings, Status, Tell, shall_stay
+from stylize.painting import Outcome, Painter, PaintSettings, Status, Tell, existing
 from stylize.places import Place, place_of, written_at
 from stylize.remote import Url, objects_in
 
@@ -74,10 +74,10 @@ class Worker:
 
     def __call__(self, rows: dict[str, Any]) -> dict[str, list[Any]]:
         """Do the jobs of a batch, as columns of what `_row` writes; what became of each, as columns."""
-        columns = [rows[name] for name in ("source", "target", "style", "variant")]
+        columns = [rows[name] for name in ("source", "target", "style", "variant", "found")]
         jobs = [
-            Job(_place(source), _place(target), str(style), int(variant))
-            for source, target, style, variant in zip(*columns, strict=True)
+            Job(_place(source), _place(target), str(style), int(variant), bool(found))
+            for source, target, style, variant, found in zip(*columns, strict=True)
         ]
         outcomes = list(self._painter.work(jobs))
         told = {name: [getattr(o, name) for o in outcomes] for name in ("status", "seconds", "note")}
@@ -94,6 +94,11 @@ class Cluster:
     def __init__(self, look: Look, device: str, dtype: str, settings: PaintSettings) -> None:
         self._order = Order(look, device, dtype, settings)
 
+    @property
+    def untold(self) -> Sequence[Outcome]:
+        """Nothing is known of what the workers finish when the work is broken off."""
+        return ()
+
     def work(
         self, jobs: Sequence[Job], tell: Tell = lambda job, done, total: None
     ) -> Generator[Outcome, None, None]:
@@ -104,7 +109,7 @@ class Cluster:
         """
         _check_places(jobs)
         left: dict[int, Job] = {}
-        for number, (job, told) in enumerate(zip(jobs, _decided(jobs, self._order.settings), strict=True)):
+        for number, (job, told) in enumerate(zip(jobs, _decided(jobs, self._order), strict=True)):
             if told is None:
                 left[number] = job
             else:
@@ -173,7 +178,7 @@ class _Pool:
 
 
 def _status(text: str) -> Status:
-    assert text in {"done", "skipped", "failed"}
+    assert text in get_args(Status)
     return text  # pyright: ignore[reportReturnType]
 
 
@@ -181,7 +186,7 @@ def _row(number: int, job: Job) -> dict[str, object]:
     """A job as Ray Data carries it; names of files need not be text."""
     return {
         "number": number, "source": _bytes(job.source), "target": _bytes(job.target), "style": job.style,
-        "variant": job.variant,
+        "variant": job.variant, "found": job.found,
     }  # fmt: skip
 
 
@@ -202,13 +207,14 @@ def _check_places(jobs: Sequence[Job]) -> None:
                 raise UsageError(f"{place} is in one process's memory; a cluster needs a store or a disk.")
 
 
-def _decided(jobs: Sequence[Job], settings: PaintSettings) -> Iterator[Outcome | None]:
+def _decided(jobs: Sequence[Job], order: Order) -> Iterator[Outcome | None]:
     """What is to be said of each job without painting it; None where it is to be painted."""
     there = _results_there(jobs)
     for job in jobs:
         try:
             found = job.target in there if isinstance(job.target, Url) else written_at(job.target) is not None
-            yield Outcome(job, "skipped", 0) if found and shall_stay(job, settings) else None
+            told = existing(job, order.settings, order.look.cards) if found else None
+            yield None if told is None else Outcome(job, told[0], 0, told[1])
         except PictureError as error:
             yield Outcome(job, "failed", 0, str(error))
 
@@ -237,7 +243,7 @@ def _connected() -> Iterator[Any]:
         import ray.data
         from ray.exceptions import RayError
     except ImportError as error:
-        raise StylizeError("To paint on a cluster, run: pip install 'stylize[ray]'") from error
+        raise StylizeError("To paint on a cluster, run: pip install 'ray[data]<2.64'") from error
     address = os.environ.get("RAY_ADDRESS", "")
     _knock(address)
     try:

@@ -24,8 +24,8 @@ from stylize.errors import UsageError
 from stylize.images import read_rgb
 from stylize.invented import InventedPictures
 from stylize.model import load_base
-from stylize.paths import find_pictures
 from stylize.reports import figure, matrix, scatter, table, write_page
+from stylize.selection import read_all
 from stylize.styles import perceptual_network, resolve_style
 from stylize.stylizer import Stylizer
 
@@ -70,7 +70,7 @@ def describe_all(references: Sequence[str]) -> list[Described]:
 def _works(reference: str) -> list[Tensor]:
     path = hub.find_style(reference)
     if path.suffix.lower() != ".safetensors":
-        return [read_rgb(work, REFERENCE_SIDE) for work in find_pictures([path])]
+        return read_all([path], lambda work: read_rgb(work, REFERENCE_SIDE))
     style, device = resolve_style(reference), choose_device("auto")
     stylizer = Stylizer(style.base, perceptual_network, device, choose_dtype("auto", device))
     pictures = InventedPictures(_PAINTED, REFERENCE_SIDE)

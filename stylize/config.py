@@ -7,6 +7,9 @@ from typing import Any, Literal, TypeVar
 from stylize.errors import WeightsError
 from stylize.trust import parse_json
 
+_LARGEST_GRID = 32
+"""Cells a side: the cost of attention grows with their number, and no tensor of a file tells it."""
+
 AdversarialForm = Literal["hinge", "bce", "lsgan"]
 
 
@@ -29,7 +32,7 @@ class GeneratorConfig:
         for field in fields(self):
             value = getattr(self, field.name)
             least = 0 if field.name.endswith(("blocks", "grid")) else 1
-            most = 16 if field.name.endswith("blocks") else 1024
+            most = {"blocks": 16, "grid": _LARGEST_GRID}.get(field.name.rpartition("_")[2], 1024)
             if type(value) is not int or not least <= value <= most:
                 shown = repr(value)[:40]
                 raise WeightsError(f"Generator setting {field.name} = {shown} is not in {least}..{most}.")

@@ -22,7 +22,7 @@ from stylize.library import StyleLibrary
 from stylize.model import Base, Style, load_base, load_perceptual, new_base, save_style
 from stylize.paths import find_pictures
 from stylize.perceptual import LossNetwork
-from stylize.selection import select_works
+from stylize.selection import read_all, select_works
 from stylize.sheets import save_sheet
 from stylize.studio import load_vgg, smaller_works
 from stylize.styles import perceptual_network, resolve_style
@@ -227,7 +227,7 @@ def _way(reference: str, reverse: bool, on_picture: Callable[[], None]) -> Calla
 def _pictures(folder: Path, most: int) -> list[Tensor]:
     paths = find_pictures([folder])
     chosen = paths[:: max(1, -(-len(paths) // most))]
-    return [to_float(read_rgb(path, shorter_side=REFERENCE_SIDE))[None] for path in chosen]
+    return read_all(chosen, lambda path: to_float(read_rgb(path, shorter_side=REFERENCE_SIDE))[None])
 
 
 def _save_check_sheet(

@@ -12,14 +12,18 @@ from collections.abc import Callable
 from io import BytesIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from stylize.pixels import levels_of
 
 _PAIRED = {"RGB;16", "RGBA;16", "RGBX;16"}
 _GREY_WITH_ALPHA = "LA;16B"
+_WHITES = {"I;12": 4095, "I;16S": 32767, "I;16BS": 32767, "I;16NS": 32767}
+"""The level that is white in these ways to hold a pixel, where it is not 65,535."""
+
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 _PLANES, _SEPARATE = 284, 2
+_SAMPLE_FORMAT = 339
 
 
 def is_deep(image: Image.Image) -> bool:
@@ -34,13 +38,16 @@ def is_deep(image: Image.Image) -> bool:
 
 
 def read_deep(image: Image.Image, again: Callable[[], Image.Image]) -> np.ndarray:
-    """All bits of a picture that `is_deep`, upright: uint16 (H, W, C), grey, RGB or either with alpha.
+    """All bits of a picture that `is_deep`, as stored: uint16 (H, W, C), grey, RGB or either with alpha.
 
     `again` opens the same file once more.
     """
     raw = _raw_mode(image)
     if image.mode[0] in "IF":
-        levels = levels_of(_loaded(image))[..., None]
+        signed = _tiff_tag(image, _SAMPLE_FORMAT) in {2, (2,)}
+        levels = levels_of(_loaded(image), signed)[..., None]
+        if (white := _WHITES.get(raw)) is not None:
+            levels = (levels.astype(np.uint32) * 65535 // white).clip(0, 65535).astype(np.uint16)
         if image.mode.startswith("I;16") and _tiff_tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO:
             levels = 65535 - levels
     elif raw == _GREY_WITH_ALPHA:
@@ -69,7 +76,6 @@ def _loaded(image: Image.Image, raw: str = "") -> Image.Image:
             for tile in image.tile  # pyright: ignore[reportAttributeAccessIssue]
         ]
     image.load()
-    ImageOps.exif_transpose(image, in_place=True)
     return image
 
 

@@ -1,7 +1,8 @@
 """Where to compute, and in what precision."""
 
 import os
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 import torch
 
@@ -13,6 +14,10 @@ except ImportError:  # Windows
     resource = None
 
 _MEMINFO = Path("/proc/meminfo")
+_STATM = Path("/proc/self/statm")
+_OWN_CGROUPS, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+_NO_LIMIT = 1 << 60
+"""From so many bytes on, a limit is none: old cgroups write a number for that."""
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -65,9 +70,60 @@ def comparing_autocast(device: torch.device) -> torch.autocast:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that could be taken now, on the device or in RAM."""
+    """Bytes that could be taken now, on the device or in RAM, within what this process may take."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
+    return min([_free_in_machine(), *(max(0, limit - used) for _, limit, used in memory_limits())])
+
+
+def memory_limits() -> list[tuple[str, int, int]]:
+    """What bounds the memory of this process beside the machine: its name, the limit and what is taken of it
+    now, in bytes. A container's limit is a cgroup's."""
+    found: list[tuple[str, int, int]] = []
+    for folder, limit, used, stale in _cgroups():
+        try:
+            most = (folder / limit).read_text().strip()
+            if most.isdecimal() and int(most) < _NO_LIMIT:
+                words = (folder / "memory.stat").read_text().split()
+                back = int(words[words.index(stale) + 1]) if stale in words else 0
+                taken = int((folder / used).read_text()) - back
+                found.append(("cgroup", int(most), max(0, taken)))
+        except (OSError, ValueError):  # not there, or nothing that we know
+            continue
+    if resource is not None and _STATM.exists():
+        pages = [int(number) for number in _STATM.read_text().split()]
+        for name, kind, taken in (
+            ("ulimit -v", resource.RLIMIT_AS, pages[0]),
+            ("ulimit -d", resource.RLIMIT_DATA, pages[5]),
+        ):
+            most = resource.getrlimit(kind)[0]
+            if most != resource.RLIM_INFINITY:
+                found.append((name, most, taken * resource.getpagesize()))
+    return found
+
+
+def _cgroups() -> Iterator[tuple[Path, str, str, str]]:
+    """The folders of this process's cgroups and of those around them, with the names of the files that hold
+    limit and use, and of the field that says what the system would give back."""
+    try:
+        lines = _OWN_CGROUPS.read_text().splitlines()
+    except OSError:
+        return
+    for _, kinds, path in (line.split(":", 2) for line in lines if line.count(":") >= 2):
+        if not kinds:
+            root, limit, used, stale = _CGROUPS, "memory.max", "memory.current", "inactive_file"
+        elif "memory" in kinds.split(","):
+            root, stale = _CGROUPS / "memory", "total_inactive_file"
+            limit, used = "memory.limit_in_bytes", "memory.usage_in_bytes"
+        else:
+            continue
+        own = PurePosixPath(path.lstrip("/"))
+        for part in (own, *own.parents):  # the last is the root, which in a container is its own
+            if ".." not in part.parts:
+                yield root / part, limit, used, stale
+
+
+def _free_in_machine() -> int:
     if _MEMINFO.exists():  # Linux: what programs could get without swapping
         fields = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
         return int(fields["MemAvailable"].split()[0]) * 1024

@@ -15,9 +15,9 @@ from stylize.images import read_rgb
 from stylize.judging import colour_transfer, content_distance, edge_ssim
 from stylize.model import load_base, load_style
 from stylize.multiscale import resized
-from stylize.paths import find_pictures
 from stylize.perceptual import fit_to_network
 from stylize.reports import figure, table, write_page
+from stylize.selection import read_all
 from stylize.sheets import labelled
 from stylize.strokes import SCREEN_SIDE
 from stylize.styles import perceptual_network, resolve_style
@@ -82,9 +82,9 @@ def evaluate(
         raise UsageError(
             f"--works names {unknown[0]!r}, which is none of the styles; use --works STYLE=FOLDER."
         )
-    large = [read_rgb(photo, SCREEN_SIDE) for photo in find_pictures(photos)]
+    large = read_all(photos, lambda path: read_rgb(path, SCREEN_SIDE))
     pictures = [_judged(picture) for picture in large]
-    real = {s: [read_rgb(p, REFERENCE_SIDE) for p in find_pictures([f])] for s, f in works.items()}
+    real = {style: _pictures([folder]) for style, folder in works.items()}
     judge = Judge(_targets(styles, real))
     rows: dict[str, dict[str, Row]] = {}
     results: dict[str, list[Tensor]] = {}
@@ -100,6 +100,11 @@ def evaluate(
         results[style] = painted[:_ON_SHEET]
         on_style(style)
     return Evaluation(rows, pictures[:_ON_SHEET], results)
+
+
+def _pictures(places: Sequence[Path]) -> list[Tensor]:
+    """The pictures among files and folders, reduced; those that cannot be read are left out."""
+    return read_all(places, lambda path: read_rgb(path, REFERENCE_SIDE))
 
 
 def _judged(picture: Tensor) -> Tensor:
@@ -123,8 +128,7 @@ def _targets(styles: Sequence[str], real: Mapping[str, list[Tensor]]) -> dict[st
                 raise UsageError(f"{name} does not say what its works look like; add --works {name}=FOLDER.")
             targets[name] = moments
         else:
-            pictures = [read_rgb(work, REFERENCE_SIDE) for work in find_pictures([path])]
-            seen = [picture_moments(perceptual_network(), picture) for picture in pictures]
+            seen = [picture_moments(perceptual_network(), picture) for picture in _pictures([path])]
             targets[name] = torch.cat(seen).mean(0, keepdim=True)
     return targets
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from stylize.console import printable
 from stylize.generator import Generator, mix_codes
 from stylize.images import to_image
 from stylize.strokes import Stroke
@@ -146,7 +147,7 @@ def _sheet(photo: Tensor, painted: Tensor, heat: Tensor, shares: list[Share], ti
     captions = ("the photograph", title, "where it changed: blue little, red most")
     for i, (picture, caption) in enumerate(zip((photo, painted, heat), captions, strict=True)):
         sheet.paste(to_image(picture), (10 + i * (unit + 10), 10))
-        draw.text((10 + i * (unit + 10), height + 16), caption, fill="black", font=font)
+        draw.text((10 + i * (unit + 10), height + 16), printable(caption), fill="black", font=font)
     top = height + 50
     draw.text(
         (10, top),

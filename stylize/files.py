@@ -8,10 +8,11 @@ knows no locks (or on Windows) everything works but this guard between processes
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,20 +34,57 @@ _LONGEST_NAME = 200
 def atomic_path(target: Path) -> Iterator[Path]:
     """A temporary path beside `target` that replaces it when the block ends well, else vanishes.
 
-    Another process that writes the same target waits for this one.
+    Another process that writes the same target waits for this one. For what insists on a path; all else
+    writes with `atomic_file`. Raises OSError where the temporary file is a link, or became another one.
     """
+    with _replacing(target) as (temporary, _):
+        yield temporary
+
+
+@contextmanager
+def atomic_file(target: Path) -> Iterator[BinaryIO]:
+    """A file that replaces `target` when the block ends well, with all that was written, else vanishes.
+
+    What is written goes to the file that was made, whatever becomes of its name meanwhile.
+    """
+    with _replacing(target) as (temporary, handle):
+        opened = temporary.open("wb") if handle == _NO_HANDLE else os.fdopen(os.dup(handle), "wb")
+        with opened as file:
+            yield file
+            file.flush()
+            if os.fstat(file.fileno()).st_size != file.tell():
+                raise OSError(errno.EIO, "it was not written whole", str(target))
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[tuple[Path, int]]:
+    """A new file beside `target`, by its path and its handle, that takes its place in the end."""
     temporary = companion(target, "part")
     handle = _locked(temporary, wait=True)
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        yield temporary, handle
+        _keep(temporary, handle)
         temporary.replace(target)
+        if handle != _NO_HANDLE and not _is_at(target, handle):
+            raise OSError(errno.ELOOP, "it was exchanged for another file", str(temporary))
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            if handle == _NO_HANDLE or _is_at(temporary, handle):
+                temporary.unlink(missing_ok=True)
         raise
     finally:
         _close(handle)
+
+
+def _keep(temporary: Path, handle: int) -> None:
+    """Bring what was written to the disk. Raises OSError if the name now means another file."""
+    if handle == _NO_HANDLE:
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        return
+    os.fsync(handle)
+    if not _is_at(temporary, handle):
+        raise OSError(errno.ELOOP, "it was exchanged for another file", str(temporary))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping[str, str]) -> None:
@@ -57,8 +95,8 @@ def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping
     from safetensors.torch import save  # torch comes with it
 
     content = save({name: tensor.contiguous() for name, tensor in tensors.items()}, dict(metadata))
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+    with atomic_file(path) as file:
+        file.write(content)
 
 
 class Claims:
@@ -107,25 +145,52 @@ def companion(target: Path, kind: str) -> Path:
 
 
 def _locked(path: Path, wait: bool = False) -> int:
-    """An open, empty, locked file at `path`, made if need be.
+    """A new, empty, locked file at `path`.
 
-    Raises BlockingIOError if another process has the lock and we do not wait.
+    One that is there was left by a process that was killed, and goes, unless it has another name as well:
+    then it is none of ours. Raises BlockingIOError if another process has the lock and we do not wait,
+    OSError for a link.
     """
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
     while True:
-        handle = os.open(path, flags, 0o666)
+        try:
+            handle, made = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666), True
+        except FileExistsError:
+            handle, made = _existing(path, flags), False
+        if handle == _NO_HANDLE:
+            continue
         if fcntl is None:
             os.close(handle)  # Windows neither renames nor removes what is open
             return _NO_HANDLE
         try:
             _lock(handle, wait)
             if _is_at(path, handle):
-                os.ftruncate(handle, 0)
-                return handle
+                if made:
+                    return handle
+                _check_ours(path, handle)
+                path.unlink(missing_ok=True)
         except BaseException:
             os.close(handle)
             raise
         os.close(handle)
+
+
+def _existing(path: Path, flags: int) -> int:
+    """What is at `path`, opened; no handle if it is gone by now. Raises OSError for a link."""
+    if fcntl is None:
+        with suppress(FileNotFoundError):
+            path.unlink()
+        return _NO_HANDLE
+    try:
+        return os.open(path, flags | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return _NO_HANDLE
+
+
+def _check_ours(path: Path, handle: int) -> None:
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        raise OSError(errno.ELOOP, "it is a link or no file; remove it", str(path))
 
 
 def _is_at(path: Path, handle: int) -> bool:

@@ -208,10 +208,10 @@ class _Reel:
         count = int(states[-1].stem) if states[-1].stem.isdigit() else 0
         try:
             with safe_open(states[-1], "pt") as file:
-                if file.metadata().get("identity") != self.order.identity:
+                if (file.metadata() or {}).get("identity") != self.order.identity:
                     return 0
                 brush.load({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - no mapping
-        except (SafetensorError, OSError, KeyError, ValueError):
+        except (SafetensorError, OSError, KeyError, ValueError, RuntimeError):
             return 0
         return count if all(self._path(i).is_file() for i in range(count)) else 0
 

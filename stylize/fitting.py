@@ -1,6 +1,7 @@
 """A training run on disk: its folder, checkpoints, metrics, and going on after any interruption."""
 
 import json
+import re
 import shutil
 import signal
 import time
@@ -8,11 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from stylize import parallel
-from stylize.errors import UsageError
+from stylize.errors import StylizeError, UsageError
 from stylize.files import atomic_path
 from stylize.game import Game, Terms
 from stylize.images import to_image
@@ -49,6 +51,7 @@ class RunFolder:
             raise UsageError(
                 f"Cannot make the run folder {path}: {error.strerror}; choose another -o."
             ) from error
+        _check_links(path)
         self.config = path / "config.toml"
         self.metrics = path / "metrics.jsonl"
         self.best = path / "checkpoints" / "best.safetensors"
@@ -70,7 +73,7 @@ class RunFolder:
 
     def checkpoints(self) -> list[Path]:
         """The numbered checkpoints, oldest first."""
-        return sorted((self.path / "checkpoints").glob("[0-9]*.safetensors"))
+        return numbered(self.path / "checkpoints", "safetensors")
 
     def checkpoint(self, step: int) -> Path:
         """Where the checkpoint of a step lies."""
@@ -95,11 +98,17 @@ class RunFolder:
             temporary.write_text(json.dumps({"score": score, "step": game.steps_done}))
 
     def best_score(self) -> float:
-        """The score of the best checkpoint; minus infinity before there is one."""
+        """The score of the best checkpoint; minus infinity before there is one. StylizeError if its note is
+        damaged."""
         note = self.best.with_suffix(".json")
-        return (
-            json.loads(note.read_text())["score"] if note.exists() and self.best.exists() else float("-inf")
-        )
+        if not (note.exists() and self.best.exists()):
+            return float("-inf")
+        try:
+            return float(json.loads(note.read_text(encoding="utf-8"))["score"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise StylizeError(
+                f"{note} is damaged; remove it, and run the same command again: the best is chosen anew."
+            ) from error
 
     def log(self, record: dict[str, object]) -> None:
         """Append one line to the metrics."""
@@ -109,16 +118,17 @@ class RunFolder:
     def forget_after(self, step: int) -> None:
         """Drop lines and samples of steps that were lost when the run was killed: they come again."""
         if self.metrics.exists():
-            kept = [line for line in _whole_lines(self.metrics) if json.loads(line)["step"] <= step]
+            kept = [record for record in read_metrics(self.metrics) if record["step"] <= step]
             with atomic_path(self.metrics) as temporary:
-                temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+                lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
+                temporary.write_text("".join(lines), encoding="utf-8")
         for sample in self.samples():
             if int(sample.stem) > step:
                 sample.unlink()
 
     def samples(self) -> list[Path]:
         """The sample sheets, oldest first."""
-        return sorted((self.path / "samples").glob("[0-9]*.png"))
+        return numbered(self.path / "samples", "png")
 
     def save_samples(self, step: int, validation: Validation) -> None:
         """Write the sheet of a validation."""
@@ -126,9 +136,42 @@ class RunFolder:
             to_image(to_uint8(validation.sheet)).save(temporary, format="PNG")
 
 
-def _whole_lines(path: Path) -> list[str]:
-    """The lines that were written to their end."""
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics; one that a killed process left half-written at the end is left out.
+
+    StylizeError, naming the file and the line, if any other is damaged.
+    """
+    lines = path.read_bytes().splitlines()
+    records: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line.decode())
+            if type(record["step"]) is not int:
+                raise ValueError("no step")
+            records.append(record)
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+            if number < len(lines):
+                raise StylizeError(
+                    f"Line {number} of {path} is damaged; remove that line, and run the same command again."
+                ) from error
+    return records
+
+
+def numbered(folder: Path, suffix: str) -> list[Path]:
+    """The files of a folder that have a number for their name, in its order."""
+    found = [path for path in folder.glob(f"[0-9]*.{suffix}") if re.fullmatch(r"[0-9]{1,12}", path.stem)]
+    return sorted(found, key=lambda path: int(path.stem))
+
+
+def _check_links(folder: Path) -> None:
+    """Raises StylizeError for links in a run folder that would have files written, or emptied, elsewhere."""
+    for path in (folder, *folder.rglob("*")):
+        if path.is_symlink() and not path.exists():
+            raise StylizeError(f"{path} is a link to what is not there; remove it, or choose another -o.")
+    for name in (".lock", "metrics.jsonl"):
+        path = folder / name
+        if path.is_symlink() or (path.is_file() and path.stat().st_nlink > 1):
+            raise StylizeError(f"{path} is a link to another file; remove it, or choose another -o.")
 
 
 @dataclass
@@ -172,6 +215,7 @@ class Run:
         if last >= 0:
             game.load(self.folder.checkpoint(last), changed)
         if parallel.rank() == 0:
+            self.folder.best_score()  # what is damaged is told now, and not after hours
             self.folder.forget_after(game.steps_done)
         saved = validated = time.monotonic()
         with _interruptible() as interrupted:

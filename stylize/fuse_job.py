@@ -14,7 +14,7 @@ from stylize.cards import StyleCard
 from stylize.devices import out_of_memory
 from stylize.errors import PictureError, StylizeError
 from stylize.generator import mix_codes
-from stylize.images import read_mask, read_picture, resize_picture, write_picture
+from stylize.images import check_size, is_mask_for, read_mask, read_picture, resize_picture, write_picture
 from stylize.jobs import Job
 from stylize.looks import Look
 from stylize.marking import COMPOSITE
@@ -103,6 +103,8 @@ def carry_out(job: FuseJob, on_step: Callable[[], None]) -> str:
         ) from error
     write_picture(result, job.target.target, job.target.format_name, job.settings.quality)
     on_step()
+    if picture.remark:
+        return picture.remark
     if job.mode == "features" and is_bracket(sources):
         return "These look like exposures of one scene; --mode pyramid keeps more of them."
     return ""
@@ -114,6 +116,7 @@ def _read(job: FuseJob, on_step: Callable[[], None]) -> tuple[Picture, list[Sour
     first = read_picture(path).still()
     mask = None if job.mask is None else _mask(job.mask, job.feather, first, path)
     first = resize_picture(first, job.longer_side) if job.longer_side else first
+    check_size(first.size, job.target.format_name, str(job.target.target))
     sources = [Source(first.rgb, weight)]
     on_step()
     greys = [first.grey]
@@ -129,13 +132,13 @@ def _read(job: FuseJob, on_step: Callable[[], None]) -> tuple[Picture, list[Sour
 
 
 def _mask(path: Path, feather: float, picture: Picture, name: Path) -> Tensor:
-    """The mask (H, W), which must have the picture's size."""
+    """The mask (H, W), which must have the picture's proportions."""
     mask = read_mask(path, feather)
-    if mask.shape != picture.rgb.shape[1:]:
+    if not is_mask_for(mask, picture.size):
         size = f"{mask.shape[1]} x {mask.shape[0]}"
         raise PictureError(
             f"The mask has {size} pixels and {name} {picture.size[0]} x {picture.size[1]}; "
-            "give a mask of the first picture's size."
+            "give a mask of the first picture's size or proportions."
         )
     return mask
 

@@ -206,8 +206,19 @@ class Game(ABC):
                 metadata: dict[str, str] = file.metadata()
         except (OSError, SafetensorError) as error:
             raise StylizeError(f"Cannot read the checkpoint {path}: {error}; delete it to go on.") from error
+        try:
+            before, data = json.loads(metadata["config"]), metadata["data"]
+            steps_done, health = int(metadata["steps_done"]), Health()
+            health.load_state(json.loads(metadata["health"]))
+            if steps_done < 0:
+                raise ValueError("no number of steps")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise StylizeError(
+                f"What the checkpoint {path} says of itself is damaged; delete it to go on from the one "
+                "before."
+            ) from error
         if not changed:
-            self._compare(path, metadata)
+            self._compare(path, before, data)
         try:
             for name, player in self.players.items():
                 player.load(part(tensors, name))
@@ -215,18 +226,18 @@ class Game(ABC):
                 follower.load_state_dict(part(tensors, name))
             for name, kept in self.kept.items():
                 kept.load(part(tensors, name))
-        except (RuntimeError, KeyError) as error:
+        except (RuntimeError, KeyError, ValueError, TypeError) as error:
             raise StylizeError(
                 f"{path} belongs to a run with other networks; choose another run folder with -o."
             ) from error
-        self.steps_done = int(metadata["steps_done"])
-        self.health.load_state(json.loads(metadata["health"]))
+        self.steps_done, self.health = steps_done, health
 
-    def _compare(self, path: Path, metadata: Mapping[str, str]) -> None:
+    def _compare(self, path: Path, before: Any, data: str) -> None:
         """Would going on be the same run?"""
-        before, now = json.loads(metadata["config"]), json.loads(to_json(self.config))
-        other = [f"{k} {was} -> {new}" for k, was, new in differences(before, now)]
-        if metadata["data"] != self.data:
+        other = [
+            f"{k} {was} -> {new}" for k, was, new in differences(before, json.loads(to_json(self.config)))
+        ]
+        if data != self.data:
             other.append("other works or photographs")
         if other:
             raise UsageError(

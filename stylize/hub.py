@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from stylize import __version__, bundled
+from stylize.arrivals import Expected, watched
 from stylize.console import talk
 from stylize.errors import StylizeError, UsageError, WeightsError
+from stylize.network import check_network
 from stylize.paths import READABLE
 from stylize.trust import LARGEST_STYLE, PICKLES, read_header, refuse_pickle
 
@@ -124,21 +126,23 @@ def fetch(reference: Reference, offline: bool = False, largest: int = LARGEST_ST
     """
     client = _client()
     with _in_our_words(reference, offline):
-        found = None if offline else _listing(reference)
+        listing = None if offline else _listing(reference)
+        found = None if listing is None else listing.files
         names = found if found is not None or reference.file else _cached_files(reference)
         file = reference.file or _only_style(reference, names or {})
         if found is not None and file not in found:
             raise UsageError(f"{reference.repo} holds no {file}; it holds {_some_of(found)}.")
-        if found is not None and (size := found[file].size or 0) > largest:
-            raise WeightsError(
-                f"{file} of {reference.repo} has {size >> 20} MiB, more than the {largest >> 20} that are "
-                "taken; choose another file."
-            )
-        options = {"revision": reference.revision, "local_files_only": found is None}
-        bar = _named_bar(f"Fetching {reference.repo}")
-        path = Path(client.hf_hub_download(reference.repo, file, tqdm_class=bar, **options, **_OURS))
-    _check_sum(path, found[file] if found is not None else None, reference)
-    return path
+        options: dict[str, Any] = {"revision": reference.revision, **_OURS}
+        if listing is None:
+            path = client.hf_hub_download(reference.repo, file, local_files_only=True, **options)
+            expected = None
+        else:
+            what = f"{file} of {reference.repo}"
+            expected = Expected.of(what, listing.commit, listing.files[file], largest)
+            with watched(expected, f"Fetching {reference.repo}") as bar:
+                path = client.hf_hub_download(reference.repo, file, tqdm_class=bar, **options)
+    _check_sum(Path(path), "" if expected is None else expected.digest, reference)
+    return Path(path)
 
 
 def upload(repo: str, files: Mapping[str, bytes], private: bool) -> str:
@@ -152,6 +156,7 @@ def upload(repo: str, files: Mapping[str, bytes], private: bool) -> str:
             "Sharing needs a token that may write: run hf auth login, or set HF_TOKEN to one from "
             "https://huggingface.co/settings/tokens."
         )
+    check_network()
     api = client.HfApi(**_OURS)
     with _in_our_words(Reference(repo), offline=False):
         api.create_repo(repo, private=private or None, exist_ok=True)
@@ -172,21 +177,21 @@ def _client() -> Any:
     return huggingface_hub
 
 
-def _named_bar(name: str) -> Any:
-    """The client's progress bar with a name; alone it would show the checksum."""
-    from huggingface_hub.utils import tqdm
+@dataclass(frozen=True)
+class _Listing:
+    """Path -> entry of the files of a commit."""
 
-    class Bar(tqdm):
-        def __init__(self, *values: Any, **options: Any) -> None:
-            super().__init__(*values, **options | {"desc": name})
-
-    return Bar
+    commit: Any
+    files: dict[str, Any]
 
 
-def _listing(reference: Reference) -> dict[str, Any] | None:
-    """Path -> entry of the files where the reference points; None where the Hub cannot be reached."""
+def _listing(reference: Reference) -> _Listing | None:
+    """The files where the reference points; None where the Hub cannot be reached."""
+    from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
+    if not constants.HF_HUB_OFFLINE:
+        check_network()
     try:
         # Of the ways to list files this one asks once: without a network, the cache answers at once.
         information = (
@@ -201,7 +206,7 @@ def _listing(reference: Reference) -> dict[str, Any] | None:
     except (_transport_error(), OfflineModeIsEnabled):
         return None
     files = {file.rfilename: file for file in information.siblings or []}
-    return {name: file for name, file in files.items() if name.isprintable()}
+    return _Listing(information.sha, {name: file for name, file in files.items() if name.isprintable()})
 
 
 def _cached_files(reference: Reference) -> dict[str, Any]:
@@ -231,12 +236,10 @@ def _some_of(names: Mapping[str, Any] | list[str]) -> str:
     return some + (" and others" if len(names) > 5 else "") or "nothing there"
 
 
-def _check_sum(path: Path, entry: Any, reference: Reference) -> None:
+def _check_sum(path: Path, announced: str, reference: Reference) -> None:
     """Compare a file with the checksum that the Hub announced; remove it from the cache if it differs."""
     # The cache names a blob by its ETag: the SHA-256 of a large file, git's SHA-1 of a small one.
-    announced = path.readlink().name if path.is_symlink() else ""
-    if not announced and entry is not None:
-        announced = entry.lfs.sha256 if entry.lfs else entry.blob_id or ""
+    announced = announced or (path.readlink().name if path.is_symlink() else "")
     if re.fullmatch("[0-9a-f]{64}", announced):
         digest = hashlib.sha256()
     elif re.fullmatch("[0-9a-f]{40}", announced):

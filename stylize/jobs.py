@@ -23,6 +23,10 @@ class Job:
     style: str = ""
     variant: int = 0
     """Which of several results of one picture, from 1; 0 where there is one."""
+    found: bool = False
+    """Was it found in a folder, not named? Then it is left out if it was painted by stylize."""
+    again: bool = False
+    """Is the picture another one since its result was painted? Then that is painted again."""
 
     def variants(self, count: int) -> "list[Job]":
         """One job for each of `count` results, photo.STYLE-1.jpg and so on; with 0 this one alone."""
@@ -61,6 +65,8 @@ class Refused:
 
     source: Place
     why: str
+    missing: bool = False
+    """Is there nothing of that name?"""
 
     def record(self, style: str) -> dict[str, object]:
         """What became of it for JSON, as of a job."""
@@ -104,11 +110,13 @@ def plan_jobs(
 
     `listed` are further inputs; where they are relative, the output folder mirrors their folders.
     If two pictures would become one file, a painting would replace an input, or would land outside the
-    output folder, UsageError is raised, or without `strict` the picture refused.
+    output folder, UsageError is raised, or without `strict` the picture refused. Pictures of one folder
+    that differ in their suffix only (a.jpg, a.png) keep apart.
     """
     jobs: list[Job] = []
     refused: list[Refused] = []
     single = len(inputs) + len(listed) == 1
+    _check_output_is_a_folder(inputs, listed, naming.output)
     for place in inputs:
         if is_folder(place):
             _add_folder(place, naming, jobs, refused)
@@ -119,12 +127,36 @@ def plan_jobs(
             _add_folder(place, naming, jobs, refused)
         else:
             jobs.append(Job(place, _target_of_listed(place, naming), naming.style))
-    jobs = [variant for job in jobs for variant in job.variants(naming.variants)]
+    jobs = [variant for job in _kept_apart(jobs, naming) for variant in job.variants(naming.variants)]
     impossible = dict(_impossible(jobs, naming))
     if strict and impossible:
         raise UsageError(next(iter(impossible.values())))
     refused += [Refused(job.source, why) for job, why in impossible.items()]
     return [job for job in jobs if job not in impossible], refused
+
+
+def _check_output_is_a_folder(inputs: Sequence[Place], listed: Sequence[Place], output: Place | None) -> None:
+    """Raises UsageError where several results would go into one that is called like a picture."""
+    if output is None or output.suffix.lower() not in READABLE | READABLE_CLIPS or is_folder(output):
+        return
+    if listed or len(inputs) > 1:
+        raise UsageError(
+            f"{output} is the name of one file, and there are several inputs; name a folder with -o."
+        )
+    if inputs and is_folder(inputs[0]):
+        raise UsageError(f"{inputs[0]} is a folder and {output} the name of one file; name a folder with -o.")
+
+
+def without_missing(jobs: Sequence[Job], named: Sequence[Place]) -> tuple[list[Job], list[Refused]]:
+    """The jobs whose pictures are there, and the others refused. Only places on this disk that are among
+    those `named` are looked at."""
+    asked = {place for place in named if isinstance(place, Path)}
+    gone = {job.source for job in jobs if job.source in asked and not os.path.lexists(job.source)}
+    refused = [
+        Refused(source, f"There is no file or folder {source}; check the path.", missing=True)
+        for source in dict.fromkeys(job.source for job in jobs if job.source in gone)
+    ]
+    return [job for job in jobs if job.source not in gone], refused
 
 
 def check_stores(places: Sequence[Place | None]) -> None:
@@ -144,11 +176,13 @@ def _add_folder(place: Place, naming: Naming, jobs: list[Job], refused: list[Ref
     refused += [Refused(path, why) for path, why in left]
     if naming.output is None:
         # Earlier paintings that lie beside their photographs are not photographs.
-        result = re.compile(rf"\.{re.escape(naming.style)}(-\d+)?(\.explained)?$")
+        result = re.compile(rf"\.{re.escape(naming.style)}(-\d+)?$|\.[^.]+\.explained$")
         photos = [p for p in pictures if not result.search(p.stem)]
-        jobs += [Job(p, _beside(p, naming), naming.style) for p in photos]
+        targets = [_beside(p, naming) for p in photos]
     else:
-        jobs += [Job(p, _inside(naming.output, p.relative_to(place), naming), naming.style) for p in pictures]
+        photos = pictures
+        targets = [_inside(naming.output, p.relative_to(place), naming) for p in pictures]
+    jobs += [Job(p, target, naming.style, found=True) for p, target in zip(photos, targets, strict=True)]
     if not pictures and not left:
         hint = "" if naming.recursive else ", or add --recursive for the folders in it"
         refused.append(Refused(place, f"There are no pictures in {place}; name another folder{hint}."))
@@ -207,6 +241,32 @@ def _inside(folder: Place, name: PurePath, naming: Naming) -> Place:
     return folder / name.with_suffix(_suffix(name, naming.suffix))
 
 
+def _kept_apart(jobs: Sequence[Job], naming: Naming) -> list[Job]:
+    """The jobs, but of pictures of one folder and name that differ in the suffix, all but one become
+    a.png.jpg, or a.png.STYLE.jpg beside them. The one that has the suffix asked for keeps its name."""
+    groups: dict[tuple[str, str, str], list[Job]] = {}
+    for job in jobs:
+        group = _cased(str(job.target)), str(job.source.parent), job.source.stem
+        groups.setdefault(group, []).append(job)
+    longer: dict[Job, Job] = {}
+    for group in groups.values():
+        if len({job.source for job in group}) < len(group):
+            continue  # the same picture twice
+        first = min(group, key=_unlike)
+        for job in group:
+            if job is not first:
+                style = "" if naming.output is not None else f".{naming.style}"
+                name = f"{job.source.name}{style}{job.target.suffix}"
+                longer[job] = replace(job, target=job.target.with_name(name))
+    return [longer.get(job, job) for job in jobs]
+
+
+def _unlike(job: Job) -> tuple[bool, bool]:
+    """How much the result's name differs from the picture's: in its suffix, even in its format?"""
+    suffix = job.source.suffix.lower().lstrip(".")
+    return FORMATS.get(suffix) != FORMATS.get(job.suffix), suffix != job.suffix
+
+
 def _impossible(jobs: Sequence[Job], naming: Naming) -> Iterator[tuple[Job, str]]:
     """The jobs whose result cannot be written where it should go, each with a sentence."""
     sources = {_real(path) for path in (*(job.source for job in jobs), *naming.keep)}
@@ -241,7 +301,10 @@ def _real(path: Place) -> str:
     """The one name of a file: without links, and where the system does not tell a from A, without case."""
     if isinstance(path, Url):
         return str(path)
-    real = os.path.realpath(path)
+    return _cased(os.path.realpath(path))
+
+
+def _cased(name: str) -> str:
     if sys.platform in {"darwin", "win32"}:
-        return unicodedata.normalize("NFC", real).casefold()
-    return real
+        return unicodedata.normalize("NFC", name).casefold()
+    return name

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from stylize.dataset import PictureSet
@@ -145,12 +145,15 @@ def _read_cache(path: Path | None, digest: str) -> Seen | None:
     """What was kept of these very works and networks, if anything."""
     if path is None or not path.exists():
         return None
-    with safe_open(path, "pt") as file:
-        if file.metadata().get("digest") != digest:
-            return None
-        kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    coloured, grey = (_statistics_of(kept, kind) for kind in _KINDS)
-    return kept["vectors"], coloured, grey
+    try:
+        with safe_open(path, "pt") as file:
+            if (file.metadata() or {}).get("digest") != digest:
+                return None
+            kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        coloured, grey = (_statistics_of(kept, kind) for kind in _KINDS)
+        return kept["vectors"], coloured, grey
+    except (OSError, SafetensorError, KeyError):
+        return None  # damaged: the works are looked at once more
 
 
 def _statistics_of(kept: Mapping[str, Tensor], kind: str) -> StyleStatistics:

@@ -9,6 +9,7 @@ from multiprocessing import get_context
 
 import torch
 
+from stylize.checkup import describe_device
 from stylize.devices import choose_device, choose_dtype, peak_memory
 from stylize.errors import StylizeError
 from stylize.styles import perceptual_network, resolve_style
@@ -26,6 +27,13 @@ class Measurement:
     seconds: float
     memory: int | None
     """Bytes; on a GPU its own memory, on a CPU the process's. None where the system does not tell."""
+    machine: str = ""
+    """The device in words: numbers of others mean nothing without."""
+
+    @property
+    def seconds_per_megapixel(self) -> float:
+        """What a million pixels take."""
+        return self.seconds * 1e6 / (self.width * self.height)
 
 
 def devices_present() -> list[str]:
@@ -61,11 +69,11 @@ def _measure(device: str, dtype: str, width: int, height: int, tile: int | None,
     seconds = []
     for _ in range(rounds + 1):
         started = time.perf_counter()
-        stylizer.paint(
-            picture, style.code, style.stroke
-        )  # the result is on the CPU: nothing is left under way
+        stylizer.paint(picture, style.code, style.stroke)  # the result is on the CPU: nothing is under way
         seconds.append(time.perf_counter() - started)
     after = peak_memory(place)
     memory = None if before is None or after is None else after - before
     name = str(precision).removeprefix("torch.")
-    return Measurement(device, name, width, height, statistics.median(seconds[1:]), memory)
+    return Measurement(
+        device, name, width, height, statistics.median(seconds[1:]), memory, describe_device(place)
+    )

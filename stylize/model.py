@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from stylize import bundled
 from stylize.adapters import Adapters, Shape
 from stylize.canvas import Canvas
 from stylize.cards import StyleCard
@@ -40,6 +41,10 @@ _ADAPTERS = "adapters"
 
 _MOST_CHANGES = 1 << 25
 """Numbers in all kernels that adapters may change."""
+
+_LARGEST_VALUE, _LARGEST_WEIGHT = 64.0, 4096.0
+"""What codes, offsets and adapters, and what weights of networks may amount to; ours stay below 8. Larger
+ones overflow where they are multiplied, and paint nothing but black."""
 
 LARGEST_VGG19 = 1 << 30
 """Bytes; all of VGG19 with its classifier takes 575 MB."""
@@ -277,6 +282,18 @@ def _save(path: Path, kind: str, tensors: dict[str, Tensor], metadata: dict[str,
     write_tensors(path, tensors, header)
 
 
+def _check_shape_of_the_bundled(file: "_Checked", base: Base) -> None:
+    """Raises WeightsError for the bundled base in another shape: some settings are in no weight.
+
+    Two bases of one identity are taken for the same one, and their styles are mixed.
+    """
+    bundle = read_header(bundled.base_path()).metadata
+    if base.identity == bundle["identity"] and base.generator.config != from_json(
+        GeneratorConfig, bundle["generator"]
+    ):
+        raise file.fault("it has the weights of the bundled base and another configuration; fetch it again")
+
+
 class _Checked:
     """An open weights file whose claims are verified against its header before tensors are read."""
 
@@ -294,6 +311,8 @@ class _Checked:
         self._stack = ExitStack()
 
     def __enter__(self) -> "_Checked":
+        if any("\ud800" <= character <= "\udfff" for character in str(self.path)):
+            raise self.fault("its name has bytes that are no text; rename it")
         try:
             self._file = self._stack.enter_context(safe_open(self.path, "pt"))
         except (SafetensorError, OSError) as error:
@@ -312,6 +331,14 @@ class _Checked:
         tensor = self._file.get_tensor(name)
         if not torch.isfinite(tensor).all():
             raise self.fault(f"the tensor {name} holds values that are not finite")
+        of_network = name.partition(".")[0] in {"generator", "encoder", "reverse"} and name != "reverse.code"
+        most = (
+            _LARGEST_WEIGHT
+            if of_network or self.metadata["kind"] in {"base", "perceptual"}
+            else _LARGEST_VALUE
+        )
+        if tensor.numel() and tensor.abs().max() > most:
+            raise self.fault(f"the tensor {name} holds values beyond {most:g}, which cannot be painted with")
         return tensor
 
     def expect(self, name: str, shape: tuple[int, ...] | None) -> None:
@@ -362,6 +389,7 @@ class _Checked:
         base.identity = self.fill(_networks(base))
         if base.identity != self.metadata.get("identity"):
             raise self.fault("its weights are not those that it names; fetch it again")
+        _check_shape_of_the_bundled(self, base)
         if two:
             back = Base(Generator(config), base.encoder, f"{base.identity} reverse")
             self.fill({_WAY_BACK: back.generator})

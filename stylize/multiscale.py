@@ -17,8 +17,12 @@ from stylize.tiling import Painted
 PaintPass = Callable[[Sequence[Tensor], int], list[Painted]]
 """Paints pictures in one pass, of which this is the number, from 0."""
 
-_KEPT = 8
-"""Pixels of the pass before, per cell of the grid on which its colours are kept."""
+_KEPT = 2
+"""Pixels of the pass before, per cell of the grid on which its colours are kept: a pass only sharpens, and
+what is seen on a screen is that of the passes up to its size."""
+
+_FIELD = 1024
+"""Columns of the field that noise is cut from, or a multiple of them."""
 
 _NOISE = ((1, 0.5), (4, 1.0), (12, 1.0))
 """Widths of the grains in pixels, and their amplitudes."""
@@ -91,17 +95,31 @@ _kept_noise = lru_cache(maxsize=8)(_noise_on)
 
 
 def noise_of(height: int, width: int, seed: int) -> Tensor:
-    """Noise (height, width) of three grain widths, about normal."""
-    return noises(1, height, width, torch.Generator().manual_seed(seed))[0, 0]
+    """Noise (height, width) of three grain widths, about normal.
+
+    It is cut from a wide field row by row: sizes that differ by a pixel, as those of two copies of one
+    photograph may, get the same noise.
+    """
+    total = torch.zeros(height, width)
+    for number, (grain, amplitude) in enumerate(_NOISE):
+        rng = torch.Generator().manual_seed(seed + number)
+        rows, columns = height // grain + 2, -(-width // _FIELD) * (_FIELD // grain + 2)
+        field = torch.randn(1, 1, rows, columns, generator=rng)
+        if grain > 1:
+            field = F.interpolate(field, scale_factor=grain, mode="bicubic")
+        total += amplitude * field[0, 0, :height, :width]
+    return total
 
 
 def noises(count: int, height: int, width: int, rng: torch.Generator) -> Tensor:
-    """So many of them (count, 1, height, width), drawn where the source of chance lies."""
+    """Noises of the same kind (count, 1, height, width), drawn where the source of chance lies."""
     total = torch.zeros(count, 1, height, width, device=rng.device)
     for grain, amplitude in _NOISE:
-        size = (count, 1, height // grain + 1, width // grain + 1)
-        small = torch.randn(size, generator=rng, device=rng.device)
-        total += amplitude * F.interpolate(small, (height, width), mode="bicubic")
+        size = (count, 1, height // grain + 2, width // grain + 2)
+        field = torch.randn(size, generator=rng, device=rng.device)
+        if grain > 1:
+            field = F.interpolate(field, scale_factor=grain, mode="bicubic")
+        total += amplitude * field[:, :, :height, :width]
     return total
 
 
@@ -119,7 +137,7 @@ def with_detail(painted: Tensor, photo: Tensor, share: float, coarse: Size) -> T
 
 
 def with_low_frequencies(fine: Tensor, coarse: Tensor) -> Tensor:
-    """A painting with the low frequencies of a smaller one: colours over about `_KEPT` of its pixels."""
+    """A painting with the low frequencies of a smaller one: what is coarser than `_KEPT` of its pixels."""
     grid = (max(1, coarse.shape[1] // _KEPT), max(1, coarse.shape[2] // _KEPT))
     change = _means(coarse, grid) - _means(fine, grid)
     height, width = fine.shape[1:]

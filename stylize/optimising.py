@@ -275,7 +275,7 @@ def _load(path: Path | None, sizes: Sequence[tuple[int, int]], identity: str) ->
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             scale, step = int(metadata["scale"]), int(metadata["step"])
-            if tuple(file.get_slice("picture").get_shape()) != (1, 3, *sizes[scale]):
+            if min(scale, step) < 0 or file.get_slice("picture").get_shape() != [1, 3, *sizes[scale]]:
                 raise ValueError("another size")
             if metadata["identity"] != identity:
                 raise ValueError("another picture")

@@ -19,11 +19,19 @@ from stylize.animation import ANIMATED
 from stylize.cards import StyleCard
 from stylize.console import debugging
 from stylize.devices import choose_device, choose_dtype
-from stylize.errors import PictureError, sentence_of
+from stylize.errors import DiskFullError, PictureError, is_full, sentence_of
 from stylize.explaining import explain
 from stylize.files import Claims
 from stylize.generator import mix_codes
-from stylize.images import read_picture, read_rgb, resize_picture_to, scaled_size, write_picture
+from stylize.images import (
+    check_size,
+    is_mask_for,
+    read_picture,
+    read_rgb,
+    resize_picture_to,
+    scaled_size,
+    write_picture,
+)
 from stylize.jobs import Job, record
 from stylize.looks import Look
 from stylize.marking import SOURCE_TYPE, Metadata, clip_tags, without_private, xmp_packet
@@ -38,11 +46,17 @@ from stylize.strokes import Stroke
 from stylize.styles import ResolvedStyle, perceptual_network
 from stylize.stylizer import Stylizer
 from stylize.tiling import Frame
+from stylize.traces import OURS, Existing, is_ours, of_existing, styles_of
 
 if TYPE_CHECKING:
     from stylize.filming import Order
 
-Status = Literal["done", "skipped", "failed"]
+Status = Literal["done", "skipped", "failed", "exists", "other", "ours"]
+"""What became of a job. The last three: a result is there, which nobody said what to do with; one in another
+style is there; the input is itself a result, found in a folder."""
+
+_TOLD: dict[Status, str] = {"other": "failed", "ours": "skipped"}
+"""What is written of a status in JSON, where that is another word."""
 
 _VARIED = 0.4
 """Noise in the code of varied results, in standard deviations of the code's numbers."""
@@ -102,11 +116,9 @@ class Outcome:
 
     def record(self) -> dict[str, object]:
         """The outcome for JSON."""
-        warning, error = ("", self.note) if self.status == "failed" else (self.note, "")
-        job = self.job
-        return record(
-            job.source, job.target, self.status, job.style, self.seconds, error, warning, self.stroke
-        )
+        status, job = _TOLD.get(self.status, self.status), self.job
+        warning, error = ("", self.note) if status == "failed" else (self.note, "")
+        return record(job.source, job.target, status, job.style, self.seconds, error, warning, self.stroke)
 
 
 class Engine(Protocol):
@@ -114,6 +126,11 @@ class Engine(Protocol):
 
     def work(self, jobs: Sequence[Job], tell: "Tell" = ...) -> Generator[Outcome, None, None]:
         """Do the jobs, yielding what became of each."""
+        ...
+
+    @property
+    def untold(self) -> Sequence[Outcome]:
+        """What was finished, but not yielded, when the work was broken off."""
         ...
 
 
@@ -150,6 +167,11 @@ class _Task:
         """The task with changes, and the time since `started` added."""
         return replace(self, seconds=self.seconds + time.monotonic() - started, **changes)  # pyright: ignore
 
+    def outcome(self, stroke: float | None) -> Outcome:
+        """What became of the job, once that is clear."""
+        assert self.status is not None
+        return Outcome(self.job, self.status, self.seconds, self.note, self.before, self.after, stroke)
+
 
 class Painter:
     """A look on a device, that paints whole pictures."""
@@ -161,6 +183,7 @@ class Painter:
         self.look = look
         self.code = look.style.code
         self.settings = settings
+        self._written: dict[Job, Outcome] = {}
         self.stroke = self._stroke_of(look.style)
         self.batch = settings.batch or (1 if place.type == "cpu" else _BATCH_ON_ACCELERATOR)
         if settings.strength != 1 or not look.is_plain:
@@ -237,13 +260,20 @@ class Painter:
             )
             painted = (task for tasks in groups_of(read, window) for task in self._paint_window(tasks, tell))
             for task in ahead(writers, lambda task: self._write(task, claims), painted, count):
-                assert task.status is not None
-                told = task.note, task.before, task.after, self.stroke.width
-                yield Outcome(task.job, task.status, task.seconds, *told)
+                yield task.outcome(self.stroke.width)
+                self._written.pop(task.job, None)
+
+    @property
+    def untold(self) -> Sequence[Outcome]:
+        """What was written, but not yielded, when the work was broken off."""
+        return list(self._written.values())
 
     def is_done(self, job: Job) -> bool:
         """Is there a result that shall stay? Raises PictureError if it is in the way."""
-        return written_at(job.target) is not None and shall_stay(job, self.settings)
+        there = None if written_at(job.target) is None else existing(job, self.settings, self.look.cards)
+        if there is not None and there[0] != "skipped":
+            raise PictureError(there[1])
+        return there is not None
 
     # -- the three stations ---------------------------------------------------------------------------
 
@@ -257,15 +287,20 @@ class Painter:
             if there is not None and there > began:
                 note = f"{job.target} appeared while this ran, and was kept."
                 return task.then(started, status="skipped", note=note)
-            if there is not None and shall_stay(job, self.settings):
-                return task.then(started, status="skipped", **self._proofs_of_files(job))
+            if there is not None and (told := existing(job, self.settings, self.look.cards)):
+                status, note = told
+                proofs = self._proofs_of_files(job) if status == "skipped" else {}
+                return task.then(started, status=status, note=note, **proofs)
+            if job.found and is_ours(job.source):
+                return task.then(started, status="ours", note=OURS.format(job.source))
             if job.is_clip:
                 _check_clip(job, self.settings)
                 return task.then(started, is_clip=True)
             picture = for_format(read_picture(job.source), job.format_name)
             picture, size = self._sized(picture, str(job.source))
+            check_size(size, job.format_name, str(job.target))
             before = thumbnail(picture.rgb) if self.settings.proofs else b""
-            return task.then(started, picture=picture, size=size, before=before)
+            return task.then(started, picture=picture, size=size, before=before, note=picture.remark)
         except Exception as fault:  # whatever is wrong with one file must not stop the rest
             return _failed(task, started, fault, job.source)
 
@@ -330,6 +365,8 @@ class Painter:
                 proofs = self._proofs_of_files(replace(job, source=source, target=target))
             return task.then(started, is_clip=False, status="done", note=" ".join(notes), **proofs)
         except Exception as fault:
+            if _ends_all(fault):
+                raise
             return _failed(task, started, fault, job.source)
 
     def _order(self, source: Path, target: Path, named: Place) -> "Order":
@@ -361,7 +398,8 @@ class Painter:
     def _result(self, task: _Task, painted: Picture, finite: bool) -> dict[str, object]:
         """What painting changes in a task."""
         assert task.picture is not None
-        note = "" if finite else f"{task.job.source} overflowed in fp16 and was painted again in fp32."
+        again = "" if finite else f"{task.job.source} overflowed in fp16 and was painted again in fp32."
+        note = " ".join(filter(None, (task.note, again)))
         assert task.size is not None
         changes = {"picture": self._marked(resize_picture_to(painted, task.size)), "note": note}
         if self.settings.explain:
@@ -381,6 +419,13 @@ class Painter:
         return f"{stroke}, strength {self.settings.strength:g}"
 
     def _write(self, task: _Task, claims: Claims) -> _Task:
+        """Write what is painted; until it is yielded, that is remembered."""
+        task = self._written_task(task, claims)
+        if task.status == "done":
+            self._written[task.job] = task.outcome(self.stroke.width)
+        return task
+
+    def _written_task(self, task: _Task, claims: Claims) -> _Task:
         started = time.monotonic()
         try:
             if task.picture is None:
@@ -391,6 +436,8 @@ class Painter:
             after = thumbnail(task.picture.rgb) if self.settings.proofs else b""
             return task.then(started, picture=None, status="done", after=after)
         except Exception as fault:
+            if _ends_all(fault):
+                raise
             return _failed(task, started, fault, task.job.target)
         finally:
             if isinstance(task.job.target, Path):
@@ -414,25 +461,25 @@ class Painter:
     def _sized(self, picture: Picture, name: str = "the picture") -> tuple[Picture, tuple[int, int]]:
         """The picture in the size in which it is painted, and the width and height of the result.
 
-        Results that are smaller than the first pass are painted at its size and reduced: they look like
-        larger ones.
+        Results that are smaller than the first pass are painted a little larger than it, and reduced: they
+        look like larger ones.
         """
         self._check_mask(picture.size, name)
         if not self.settings.longer_side:
             return picture, picture.size
         scale = self.settings.longer_side / max(picture.size)
-        least = min(1.0, (self.stroke.first_side or 0) / min(picture.size))
+        least = min(1.0, 1.05 * (self.stroke.first_side or 0) / min(picture.size))
         painted = resize_picture_to(picture, scaled_size(picture.size, max(scale, least)))
         return painted, scaled_size(picture.size, scale)
 
     def _check_mask(self, size: tuple[int, int], name: str) -> None:
-        """Raises PictureError if there is a mask that is not for a picture of this width and height."""
+        """Raises PictureError if there is a mask whose proportions are not those of this width and height."""
         mask = self.look.mask
-        if mask is not None and mask.shape != size[::-1]:
+        if mask is not None and not is_mask_for(mask, size):
             found = f"{mask.shape[1]} x {mask.shape[0]}"
             raise PictureError(
                 f"The mask has {found} pixels and {name} {size[0]} x {size[1]}; "
-                "give a mask of the picture's size."
+                "give a mask of the picture's size or proportions."
             )
 
 
@@ -452,6 +499,11 @@ def _failed(task: _Task, started: float, fault: Exception, file: Place) -> _Task
     return task.then(started, picture=None, is_clip=False, status="failed", note=note)
 
 
+def _ends_all(fault: Exception) -> bool:
+    """Is the disk full? The next results would not find room either."""
+    return isinstance(fault, DiskFullError) or (isinstance(fault, OSError) and is_full(fault))
+
+
 def _check_clip(job: Job, settings: PaintSettings) -> None:
     """Raises PictureError if a clip cannot be painted here, or not like this."""
     if settings.explain:
@@ -469,7 +521,7 @@ def _check_clip(job: Job, settings: PaintSettings) -> None:
         if error.name not in {"av", "cv2"}:
             raise
         raise PictureError(
-            f"{job.source} is a clip; to paint clips, run: pip install 'stylize[video]'"
+            f"{job.source} is a clip; to paint clips, run: pip install av opencv-python-headless"
         ) from error
 
 
@@ -494,8 +546,7 @@ def for_format(picture: Picture, format_name: str) -> Picture:
     return picture if format_name in ANIMATED else picture.still()
 
 
-def shall_stay(job: Job, settings: PaintSettings) -> bool:
-    """Shall a result that is there stay? Raises PictureError if it is in the way."""
-    if settings.force or settings.skip_existing:
-        return settings.skip_existing
-    raise PictureError(f"{job.target} exists; use --force to replace it or --skip-existing to keep it.")
+def existing(job: Job, settings: PaintSettings, cards: Sequence[StyleCard]) -> tuple[Existing, str] | None:
+    """What becomes of a job whose result is there, and why; None where that is to be replaced. `cards` are
+    those of the styles that are asked for."""
+    return of_existing(job.target, styles_of(cards), settings.force, settings.skip_existing, job.again)

@@ -99,11 +99,19 @@ def pictures_in(
 def read_list(data: bytes) -> list[str]:
     """The names in a list, one to a line; after zero bytes instead of lines if there are any (find -print0).
 
-    Names need not be UTF-8. Empty lines are left out.
+    Names need not be UTF-8. Of lines, empty ones and comments (# ...) are left out, and ~ is the home folder,
+    unless there is a file of just that name.
     """
     data = data.removeprefix(b"\xef\xbb\xbf")
     if b"\0" in data:
-        names = data.split(b"\0")
-    else:
-        names = [line.removesuffix(b"\r") for line in data.split(b"\n")]
-    return [os.fsdecode(name) for name in names if name]
+        return [os.fsdecode(name) for name in data.split(b"\0") if name]
+    lines = [os.fsdecode(line.removesuffix(b"\r")) for line in data.split(b"\n")]
+    return [_at_home(line) for line in lines if line.strip() and not _is_comment(line)]
+
+
+def _is_comment(line: str) -> bool:
+    return line.lstrip().startswith("#") and not os.path.lexists(line)
+
+
+def _at_home(name: str) -> str:
+    return os.path.expanduser(name) if name.startswith("~") and not os.path.lexists(name) else name

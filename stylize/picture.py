@@ -39,6 +39,8 @@ class Picture:
     grey: bool = False
     """Was it a grey picture, or shall it be written as one?"""
     motion: Motion | None = None
+    remark: str = ""
+    """A sentence for the user about what of the file could not be read."""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from typing import BinaryIO, TypeAlias
 
 from stylize import paths, remote
 from stylize.errors import PictureError
-from stylize.files import atomic_path
+from stylize.files import atomic_file
 from stylize.paths import READABLE, READABLE_CLIPS
 from stylize.remote import Url
 
@@ -68,7 +68,7 @@ def make_folder(folder: Place) -> None:
 def replacing(target: Place) -> Iterator[BinaryIO]:
     """A file to write into that becomes `target`, all at once, when the block ends well."""
     if isinstance(target, Path):
-        with atomic_path(target) as temporary, temporary.open("wb") as file:
+        with atomic_file(target) as file:
             yield file
         return
     buffer = io.BytesIO()

@@ -11,6 +11,8 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
@@ -18,7 +20,7 @@ from urllib.parse import quote
 from PIL import Image
 from torch import Tensor
 
-from stylize.console import printable
+from stylize.console import page_text
 from stylize.errors import PictureError
 from stylize.files import atomic_path
 from stylize.images import to_image
@@ -43,7 +45,7 @@ figure { margin: 0; width: 360px; content-visibility: auto; contain-intrinsic-si
 .pair input { position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0;
   cursor: ew-resize; z-index: 1 }
 .pair:focus-within { outline: 3px solid #4477aa }
-figcaption { overflow-wrap: anywhere } .failed { border-left: 4px solid #ee6677; padding-left: .75rem }
+figcaption, code { overflow-wrap: anywhere } .failed { border-left: 4px solid #ee6677; padding-left: .75rem }
 </style><h1>Proof sheet</h1>
 """
 _FOOT = """</main><script>
@@ -64,18 +66,25 @@ def thumbnail(rgb: Tensor) -> bytes:
 
 
 class ProofSheet:
-    """Collects what became of pictures, on disk, and writes the page. A context.
+    """Collects what became of pictures, on disk, and writes the page, failures first. A context.
+
+    `command` is the command line that the page names, with the date.
 
     Raises PictureError if the page's folder cannot be made: then the work need not begin.
     """
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, command: str = "") -> None:
         self.target = target
+        self._began, self._command = datetime.now().astimezone(), command
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._refusal(error) from error
-        self._figures = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 closed in __exit__
+        with ExitStack() as stack:
+            self._failures, self._figures = (
+                stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8")) for _ in range(2)
+            )
+            self._files = stack.pop_all()
         self._counts: dict[str, int] = {}
 
     def __enter__(self) -> "ProofSheet":
@@ -90,35 +99,41 @@ class ProofSheet:
             if fault is None or self._counts:
                 self.write()
         finally:
-            self._figures.close()
+            self._files.close()
 
     def add(self, record: Mapping[str, object], before: bytes = b"", after: bytes = b"") -> None:
         """Add one picture: the record that `--json` writes, and its small pictures."""
         status = str(record["status"])
         self._counts[status] = self._counts.get(status, 0) + 1
-        name = html.escape(printable(str(record["source"])))
+        name = page_text(str(record["source"]))
         told = str(record["error"] or record["warning"])
-        notes = [f"{status}, {record['style']}, {record['seconds']} s", *([printable(told)] if told else [])]
+        notes = [f"{status}, {record['style']}, {record['seconds']} s", *([told] if told else [])]
         if record["target"] and status != "failed":
             href = self._link(str(record["target"]))
             name = f'<a href="{href}">{name}</a>'
         pair = _pair(before, after) if before and after else ""
-        text = "<br>".join([name, *map(html.escape, notes)])
-        self._figures.write(f'<figure class="{status}">{pair}<figcaption>{text}</figcaption></figure>\n')
+        text = "<br>".join([name, *map(page_text, notes)])
+        pile = self._failures if status == "failed" else self._figures
+        pile.write(f'<figure class="{status}">{pair}<figcaption>{text}</figcaption></figure>\n')
 
     def write(self) -> None:
         """Write the page with what there is so far, atomically. PictureError if that is not possible."""
-        self._figures.seek(0)
+        piles = self._failures, self._figures
         counts = ", ".join(f"{count} {status}" for status, count in sorted(self._counts.items()))
+        about = f"<p>{self._began:%Y-%m-%d %H:%M %Z}"
+        about += f": <code>{page_text(self._command)}</code></p>" if self._command else "</p>"
         try:
             with atomic_path(self.target) as temporary, temporary.open("w", encoding="utf-8") as page:
-                page.write(f"{_HEAD}<p>{counts or 'No pictures.'}</p><main>\n")
-                shutil.copyfileobj(self._figures, page)
+                page.write(f"{_HEAD}{about}<p>{counts or 'No pictures.'}</p><main>\n")
+                for pile in piles:
+                    pile.seek(0)
+                    shutil.copyfileobj(pile, page)
                 page.write(_FOOT)
         except OSError as error:
             raise self._refusal(error) from error
         finally:
-            self._figures.seek(0, os.SEEK_END)
+            for pile in piles:
+                pile.seek(0, os.SEEK_END)
 
     def _refusal(self, error: OSError) -> PictureError:
         return PictureError(

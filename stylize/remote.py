@@ -30,7 +30,14 @@ Elsewhere a file may grow as it is written, so it is written beside and then mov
 _MACHINES = {"sftp", "ssh", "smb", "ftp", "hdfs", "webhdfs", "webdav", "dav", "davs"}
 """Schemes whose first part names a machine, not a bucket: their file systems must be told it apart."""
 
-_INSTALL = {"s3": "'stylize[cloud]'", "s3a": "'stylize[cloud]'"}
+_INSTALL = {
+    "s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs",
+    "ssh": "paramiko", "sftp": "paramiko", "smb": "smbprotocol", "webdav": "webdav4",
+    "hdfs": "pyarrow", "webhdfs": "requests",
+    "http": "aiohttp requests", "https": "aiohttp requests",
+}  # fmt: skip
+"""Scheme -> what is installed for it. A module's name is not always that of what brings it: others could own
+that name."""
 
 _NO_RIGHTS = {"PermissionError", "NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError"}
 _NO_ANSWER = {"EndpointConnectionError", "ConnectTimeoutError", "ClientConnectorError", "ConnectError"}
@@ -215,8 +222,11 @@ def _file_system(scheme: str) -> Any:
     try:
         return fsspec.filesystem(scheme, use_listings_cache=False)
     except ImportError as error:
-        package = _INSTALL.get(scheme) or getattr(error.__cause__, "name", None) or scheme
-        raise StylizeError(f"For {scheme}:// URLs, run: pip install {package}") from error
+        if scheme in _INSTALL:
+            raise StylizeError(f"For {scheme}:// URLs, run: pip install {_INSTALL[scheme]}") from error
+        raise StylizeError(
+            f"For {scheme}:// URLs fsspec lacks a library, which its documentation names: {error}"
+        ) from error
     except ValueError as error:
         if "Protocol not known" not in str(error):
             raise

@@ -1,13 +1,14 @@
 """Drawings and self-contained HTML pages: matrices, maps, tables. No script or style from elsewhere."""
 
 import base64
-import html
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from stylize.console import page_text, printable
 from stylize.errors import PictureError
 from stylize.files import atomic_path
 
@@ -27,7 +28,7 @@ tr:nth-child(even) { background: #f4f4f4 } th { border-bottom: 1px solid #888 } 
 
 def matrix(names: Sequence[str], values: Sequence[Sequence[float]], title: str) -> Image.Image:
     """A square table of numbers from 0 up, darker where they are larger."""
-    cell, font = 64, ImageFont.load_default(14)
+    cell, font, names = 64, ImageFont.load_default(14), [printable(name) for name in names]
     margin = round(max(font.getlength(name) for name in names)) + 20
     size = margin + cell * len(names)
     image = Image.new("RGB", (size + 10, size + 40), "white")
@@ -81,16 +82,15 @@ def scatter(names: Sequence[str], places: Sequence[Sequence[Sequence[float]]], t
     for index, (name, points) in enumerate(zip(names, places, strict=True)):
         middle = [sum(point[axis] for point in points) / len(points) for axis in (0, 1)]
         colour, font = COLOURS[index % len(COLOURS)], ImageFont.load_default(16)
-        draw.text(
-            place(middle), name, fill=colour, font=font, anchor="mm", stroke_width=3, stroke_fill="white"
-        )
+        outline: dict[str, Any] = {"anchor": "mm", "stroke_width": 3, "stroke_fill": "white"}
+        draw.text(place(middle), printable(name), fill=colour, font=font, **outline)
     return image
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """An HTML table; all texts are escaped."""
-    cells = "".join(f"<th>{html.escape(text)}</th>" for text in header)
-    lines = ["".join(f"<td>{html.escape(text)}</td>" for text in row) for row in rows]
+    cells = "".join(f"<th>{page_text(text)}</th>" for text in header)
+    lines = ["".join(f"<td>{page_text(text)}</td>" for text in row) for row in rows]
     return f"<table><tr>{cells}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
@@ -99,14 +99,14 @@ def figure(image: Image.Image, caption: str) -> str:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     data = base64.b64encode(buffer.getvalue()).decode()
-    text = html.escape(caption)
+    text = page_text(caption)
     picture = f'<img alt="{text}" src="data:image/png;base64,{data}">'
     return f"<figure>{picture}<figcaption>{text}</figcaption></figure>"
 
 
 def write_page(title: str, parts: Sequence[str], target: Path) -> None:
     """Write one HTML page, atomically. Raises PictureError if the place cannot be written."""
-    text = html.escape(title)
+    text = page_text(title)
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{text}</title><style>{_STYLE}</style>'
     )

@@ -1,10 +1,8 @@
 """The page that explains a run: curves, samples over time, the data, the table, what was noticed."""
 
 import base64
-import html
 import io
 import json
-import tomllib
 from collections.abc import Sequence
 from math import log10
 from pathlib import Path
@@ -13,7 +11,10 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from stylize.console import page_text
+from stylize.fitting import numbered, read_metrics
 from stylize.reports import COLOURS, figure, table, write_page
+from stylize.settings import read_tables
 from stylize.sheets import labelled
 
 _MOST_SAMPLES = 24
@@ -48,8 +49,9 @@ def write_run_report(
 
     `data` are sentences about the data, `shown` some of it: named uint8 pictures (3, H, W).
     """
-    records = _records(folder / "metrics.jsonl")
-    parts = ["<h2>Samples</h2>", _samples(sorted((folder / "samples").glob("[0-9]*.png")))]
+    metrics = folder / "metrics.jsonl"
+    records = read_metrics(metrics) if metrics.exists() else []
+    parts = ["<h2>Samples</h2>", _samples(numbered(folder / "samples", "png"))]
     validations = [r for r in records if "table" in r]
     if validations:
         parts += [f"<h2>Table at step {validations[-1]['step']}</h2>", _table(validations[-1])]
@@ -58,9 +60,9 @@ def write_run_report(
         )
     for name, terms in _CURVES:
         parts.append(curves(name, records, terms, logarithmic=name.startswith("Gradients")))
-    news = [f"<li>{html.escape(str(r['news']))}</li>" for r in records if "news" in r]
+    news = [f"<li>{page_text(str(r['news']))}</li>" for r in records if "news" in r]
     parts.append(f"<h2>What was noticed</h2><ul>{''.join(news) or '<li>Nothing amiss.</li>'}</ul>")
-    lines = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in data)
+    lines = "".join(f"<li>{page_text(sentence)}</li>" for sentence in data)
     parts += ["<h2>Data</h2>", f"<ul>{lines}</ul>"]
     if shown:
         parts.append(figure(labelled(shown, columns=8, width=120), "Some of the pictures"))
@@ -69,25 +71,28 @@ def write_run_report(
     return folder / "report.html"
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines if line.endswith("}")]
-
-
 def _samples(paths: Sequence[Path]) -> str:
     """A slider over the sample sheets, evenly chosen if there are many."""
     if not paths:
         return "<p>None yet.</p>"
     count = min(len(paths), _MOST_SAMPLES)
     chosen = [paths[round(i * (len(paths) - 1) / max(1, count - 1))] for i in range(count)]
-    samples = [[int(path.stem), _jpeg(path)] for path in chosen]
-    return _SLIDER.format(last=count - 1, samples=json.dumps(samples))
+    read = [(int(path.stem), _jpeg(path)) for path in chosen]
+    samples = [sample for sample in read if sample[1] is not None]
+    if not samples:
+        return "<p>None that can be read.</p>"
+    return _SLIDER.format(last=len(samples) - 1, samples=json.dumps(samples))
 
 
-def _jpeg(path: Path) -> str:
-    """A picture, no wider than the page, as a data address."""
+def _jpeg(path: Path) -> str | None:
+    """A picture, no wider than the page, as a data address; None if it is damaged."""
+    try:
+        return _small_jpeg(path)
+    except (OSError, SyntaxError, ValueError):
+        return None
+
+
+def _small_jpeg(path: Path) -> str:
     with Image.open(path) as image:
         small = image.convert("RGB")
         small.thumbnail((_WIDTH, 4 * _WIDTH))
@@ -101,7 +106,7 @@ def _table(record: dict[str, Any]) -> str:
     columns = list(next(iter(rows.values())))
     lines = [[style, *(f"{row[c]:.2f}" for c in columns)] for style, row in rows.items()]
     vitals = ", ".join(f"{name} {value:.2f}" for name, value in record.get("vitals", {}).items())
-    return table(["", *columns], lines) + f"<p>{html.escape(vitals)}</p>"
+    return table(["", *columns], lines) + f"<p>{page_text(vitals)}</p>"
 
 
 def _settings(path: Path) -> str:
@@ -109,7 +114,7 @@ def _settings(path: Path) -> str:
         return ""
     flat = [
         [f"{name}.{key}" if name else key, str(value)]
-        for name, settings in tomllib.loads(path.read_text(encoding="utf-8")).items()
+        for name, settings in read_tables(path).items()
         for key, value in (settings.items() if isinstance(settings, dict) else [("", settings)])
     ]
     return table(["setting", "value"], flat)
@@ -131,7 +136,7 @@ def curves(
             f"{50 + 830 * x / end:.1f},{230 - 210 * (y - low) / (high - low or 1):.1f}" for x, y in points
         )
         lines.append(f'<polyline points="{places}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-        legend.append(f'<span style="color:{colour}">&#9632; {html.escape(name)}</span>')
+        legend.append(f'<span style="color:{colour}">&#9632; {page_text(name)}</span>')
     unit = [f"10^{y:.1f}" if logarithmic else f"{y:.3g}" for y in (high, low)]
     axes = (
         '<path d="M50 15V230H880" fill="none" stroke="#888"/>'
@@ -140,7 +145,7 @@ def curves(
         f'<text x="880" y="248" text-anchor="end">step {end}</text>'
     )
     drawing = f'<svg viewBox="0 0 900 255" font-size="12">{axes}{"".join(lines)}</svg>'
-    return f"<h3>{html.escape(title)}</h3><p>{' '.join(legend)}</p>{drawing}"
+    return f"<h3>{page_text(title)}</h3><p>{' '.join(legend)}</p>{drawing}"
 
 
 def _series(

@@ -1,14 +1,18 @@
 """Which files are fit to learn from: readable, large enough, and no two the same."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylize.console import say
 from stylize.errors import PictureError
 from stylize.images import read_rgb
+from stylize.paths import find_pictures
 from stylize.tensors import luminance, to_float
 
 SMALLEST = 64
@@ -16,6 +20,31 @@ SMALLEST = 64
 
 _ALIKE = 5
 """Bits of 64 by which the fingerprints of two copies of one work may differ."""
+
+
+T = TypeVar("T")
+
+
+def read_all(places: Sequence[Path], read: Callable[[Path], T]) -> list[T]:
+    """What `read` gives for the pictures among files and folders; one that it refuses is left out, and said
+    to be. Raises UsageError for a place that is not there, PictureError where no picture is left."""
+    found: list[T] = []
+    refused: list[PictureError] = []
+    for path in find_pictures(places):
+        try:
+            found.append(read(path))
+        except PictureError as error:
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    for error in refused:
+        _say_once(f"Left out: {error}")
+    return found
+
+
+@cache
+def _say_once(sentence: str) -> None:
+    say(sentence)
 
 
 def select_works(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:

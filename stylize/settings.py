@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import tomli_w
 
-from stylize.errors import UsageError
+from stylize.errors import StylizeError, UsageError
 from stylize.files import atomic_path
 
 Settings = TypeVar("Settings", bound=Any)
@@ -107,11 +107,28 @@ def assignments(texts: Sequence[str]) -> dict[str, Any]:
 
 def read_settings(path: Path, table: str) -> dict[str, Any]:
     """The settings in a TOML file, from its table of that name if it has one (as `config.toml` has)."""
+    values = read_tables(path)
+    found = values.get(table, {k: v for k, v in values.items() if not isinstance(v, dict) or k == "weights"})
+    if not isinstance(found, dict):
+        raise UsageError(f"In {path}, {table} is no table of settings; write [{table}] above them.")
+    return found
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """All that a TOML file says. UsageError if it is not there, StylizeError if it is damaged."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"Cannot read the settings in {path}: {error}.") from error
-    return values.get(table, {k: v for k, v in values.items() if not isinstance(v, dict) or k == "weights"})
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"Cannot read the settings in {path}: {error.strerror}; check the path.") from error
+    except (ValueError, RecursionError) as error:
+        raise StylizeError(
+            f"Cannot read the settings in {path}: {_why(error)}; mend or remove it."
+        ) from error
+
+
+def _why(error: Exception) -> str:
+    """What is wrong with a TOML file."""
+    return str(error).rstrip(".") if isinstance(error, tomllib.TOMLDecodeError) else "it is no TOML file"
 
 
 def write_settings(path: Path, tables: Mapping[str, Any]) -> None:
@@ -120,4 +137,4 @@ def write_settings(path: Path, tables: Mapping[str, Any]) -> None:
         name: asdict(t) if is_dataclass(t) and not isinstance(t, type) else t for name, t in tables.items()
     }
     with atomic_path(path) as temporary:
-        temporary.write_text(tomli_w.dumps(plain), encoding="utf-8")
+        temporary.write_text(tomli_w.dumps(plain), encoding="utf-8", errors="replace")

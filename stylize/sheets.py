@@ -1,5 +1,6 @@
 """Contact sheets: pictures in rows with their names."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,11 +8,13 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from stylize import bundled
+from stylize.console import printable
 from stylize.devices import choose_device, choose_dtype
 from stylize.errors import PictureError
 from stylize.images import read_picture, resize_picture, to_image
 from stylize.paths import FORMATS
 from stylize.places import Place, replacing
+from stylize.strokes import SCREEN_SIDE
 from stylize.styles import perceptual_network, resolve_style
 from stylize.stylizer import Stylizer
 
@@ -21,14 +24,16 @@ _GAP = 8
 def sheet_of_styles(photo: Path, target: Path, width: int, columns: int = 4) -> None:
     """Paint a photograph in all bundled styles and write the sheet. PictureError if one is not possible."""
     picture = read_picture(photo)
-    picture = resize_picture(picture, round(width * max(picture.size) / picture.size[0]))
+    # What is smaller would be painted with wider strokes.
+    scale = min(1.0, max(width / picture.size[0], SCREEN_SIDE / min(picture.size)))
+    picture = resize_picture(picture, round(scale * max(picture.size)))
     named: list[tuple[str, Tensor]] = [("the photograph", picture.rgb)]
     device = choose_device("auto")
     for name in bundled.style_paths():
         style = resolve_style(name)
         stylizer = Stylizer(style.base, perceptual_network, device, choose_dtype("auto", device))
         named.append((name, stylizer.paint(picture.rgb, style.code, style.stroke)))
-    save_sheet(named, target, columns)
+    write_sheet(labelled(named, columns, width), target)
 
 
 def save_sheet(named: Sequence[tuple[str, Tensor]], target: Path, columns: int) -> None:
@@ -38,9 +43,11 @@ def save_sheet(named: Sequence[tuple[str, Tensor]], target: Path, columns: int) 
 
 def write_sheet(sheet: Image.Image, target: Place) -> None:
     """Write a sheet, atomically, in the format of its suffix. PictureError if that is not possible."""
+    buffer = io.BytesIO()  # Pillow overlooks it when a file takes less than all
+    sheet.save(buffer, format=FORMATS[target.suffix.lower().lstrip(".")], quality=90)
     try:
         with replacing(target) as file:
-            sheet.save(file, format=FORMATS[target.suffix.lower().lstrip(".")], quality=90)
+            file.write(buffer.getbuffer())
     except OSError as error:
         reason = error.strerror
         raise PictureError(f"Cannot write {target}: {reason}; choose another place with -o.") from error
@@ -61,5 +68,5 @@ def labelled(named: Sequence[tuple[str, Tensor]], columns: int, width: int) -> I
         x = _GAP + index % columns * (width + _GAP)
         y = _GAP + index // columns * (height + line + _GAP)
         sheet.paste(image, (x, y))
-        draw.text((x, y + image.height + line * 0.2), name, fill="black", font=font)
+        draw.text((x, y + image.height + line * 0.2), printable(name), fill="black", font=font)
     return sheet

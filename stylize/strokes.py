@@ -26,11 +26,14 @@ _SAME = 1.25
 """Sizes that differ by less than this factor are not painted one after the other."""
 
 _ALMOST = 1.02
-"""The same for the first pass, whose strokes must keep their width."""
+"""The same for a picture's own size: what is seen on a screen must not depend on it."""
 
-SCREEN_SIDE = 900
+SCREEN_SIDE = 896
 """Shorter side in pixels of a pass that every picture gets, as long as the first is smaller: what is seen on
 a screen is decided up to there, so results of all sizes look alike. Smaller ones are reduced from it."""
+
+_GRID = 16
+"""Sides of all passes but the last are multiples of this."""
 
 _STEP = 4.0
 """The largest factor by which a painting is enlarged between two passes: beyond it, edges stay soft."""
@@ -61,7 +64,7 @@ class Stroke:
     @property
     def first_side(self) -> int | None:
         """Shorter side of the first pass in pixels; None: as large as the picture."""
-        return None if self.width is None else round(100 * _PIXELS / self.width)
+        return None if self.width is None else _GRID * round(100 * _PIXELS / self.width / _GRID)
 
     def sizes(self, height: int, width: int) -> list[Size]:
         """The sizes of the passes over a picture, from coarse to fine.
@@ -74,10 +77,8 @@ class Stroke:
         sides = [first]
         if first * _SAME <= SCREEN_SIDE:
             sides.append(SCREEN_SIDE)
-        if shorter >= _SAME * sides[-1]:
+        if shorter > _ALMOST * sides[-1]:
             sides += _between(sides[-1], shorter)
-        elif shorter > sides[-1]:
-            sides[-1] = shorter
         return [(height, width) if side == shorter else _scaled(height, width, side) for side in sides]
 
     def at(self, strength: float) -> "Stroke":
@@ -97,8 +98,12 @@ def _between(start: int, end: int) -> list[int]:
 
 
 def _scaled(height: int, width: int, shorter: int) -> Size:
-    scale = shorter / min(height, width)
-    return max(1, round(height * scale)), max(1, round(width * scale))
+    """A size with this shorter side, in multiples of `_GRID`.
+
+    So copies of one photograph in different sizes, whose proportions differ by rounding, get the same passes.
+    """
+    scale = shorter / min(height, width) / _GRID
+    return _GRID * max(1, round(height * scale)), _GRID * max(1, round(width * scale))
 
 
 def parse_stroke(text: str) -> float:

@@ -16,8 +16,8 @@ from stylize.errors import PictureError, UsageError, WeightsError
 from stylize.generator import mix_codes
 from stylize.images import read_rgb
 from stylize.model import Base, Style, load_base, load_perceptual, load_style
-from stylize.paths import find_pictures
 from stylize.perceptual import CompactVGG
+from stylize.selection import read_all
 from stylize.strokes import Stroke, mean_stroke
 from stylize.stylizer import picture_moments
 from stylize.tensors import luminance, to_float
@@ -104,8 +104,7 @@ def resolve_style(reference: str, reverse: bool = False, offline: bool = False) 
     if reverse:
         raise _no_way_back(reference)
     base = load_base(bundled.base_path())
-    works = find_pictures([path])
-    moments = torch.cat([_moments(work) for work in works]).mean(0, keepdim=True)
+    moments = torch.cat(read_all([path], _moments)).mean(0, keepdim=True)
     with torch.inference_mode():
         return ResolvedStyle(base.encoder(moments), base, (StyleCard(path.stem),))
 

@@ -1,14 +1,19 @@
 """Metadata of picture files: read from wherever a format keeps it, written to wherever another does."""
 
 import math
-from collections.abc import Mapping
+import re
+import struct
+from collections.abc import Iterator, Mapping
 
-from PIL import Image, IptcImagePlugin, PngImagePlugin
+from PIL import PngImagePlugin
 
-from stylize.marking import shortened, with_captions
+from stylize import exif as exifs
+from stylize.exif import Directory
+from stylize.marking import LARGEST_XMP, is_sound, of_the_picture, shortened, with_captions
 from stylize.picture import Picture
+from stylize.wrapping import MOST_TEXT, Beside
 
-_ORIENTATION, _TIFF_XMP, _EXIF_IFD, _MAKER_NOTE = 274, 700, 0x8769, 0x927C
+_ORIENTATION, _TIFF_XMP, _TIFF_IPTC, _MAKER_NOTE = 274, 700, 33723, 0x927C
 _PIXEL_SIZE = (0xA002, 0xA003)
 _JPEG_SEGMENT = 65_533 - 29
 """Bytes that fit into one segment of a JPEG, beside the name that stands before XMP."""
@@ -21,121 +26,145 @@ _STRUCTURE = {
 }
 """TIFF tags that say how its pixels are stored, or hold what is kept elsewhere: not for another file."""
 
-_TEXT_LIMIT = 65_536
 _NOT_CAPTIONS = ("XML:com.adobe.xmp", "Raw profile type")
+_XMP_TURN = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 
-_IPTC = {(2, 5): "title", (2, 25): "subject", (2, 80): "creator", (2, 116): "rights", (2, 120): "description"}
+_IPTC = {
+    5: "title", 25: "subject", 40: "photoshop:Instructions", 55: "photoshop:DateCreated", 80: "creator",
+    85: "photoshop:AuthorsPosition", 90: "photoshop:City", 92: "Iptc4xmpCore:Location",
+    95: "photoshop:State", 101: "photoshop:Country", 103: "photoshop:TransmissionReference",
+    105: "photoshop:Headline", 110: "photoshop:Credit", 115: "photoshop:Source", 116: "rights",
+    120: "description", 122: "photoshop:CaptionWriter",
+}  # fmt: skip
 _PNG = {"Title": "title", "Author": "creator", "Copyright": "rights", "Description": "description"}
-"""IPTC fields and PNG keywords -> their names in the Dublin Core, which XMP uses."""
+"""IPTC fields (of record 2) and PNG keywords -> their names in XMP, of the Dublin Core without a prefix."""
+
+_DATE = re.compile(r"(\d{4})(\d\d)(\d\d)")
+_MOST_FIELDS = 500
 
 
-def read_tags(image: Image.Image) -> dict[str, object]:
-    """EXIF, XMP, texts and resolution of a decoded picture, as fields of `Picture`.
+def directory_of(beside: Beside, tiff: exifs.Read | None = None) -> Directory:
+    """The EXIF of a file, or of a TIFF the tags of its picture, whose XMP and IPTC fields go to `beside`."""
+    if tiff is None:
+        found = exifs.parse(beside.exif)
+        if beside.exif and not found:
+            beside.lose("its EXIF")
+        return found
+    found = exifs.parse_tiff(tiff, _STRUCTURE - {_ORIENTATION, _TIFF_XMP, _TIFF_IPTC})
+    if _TIFF_XMP in found.tags:
+        beside.xmp = found.tags[_TIFF_XMP].data
+    if _TIFF_IPTC in found.tags:
+        beside.iptc = found.tags[_TIFF_IPTC].data
+    return found
+
+
+def turn_of(directory: Directory, xmp: bytes) -> int:
+    """How a picture is to be turned, from 1 (not at all) to 8."""
+    if _ORIENTATION in directory.tags:
+        return directory.orientation
+    found = _XMP_TURN.search(xmp[:LARGEST_XMP])
+    return int(found[1]) if found else 1
+
+
+def read_tags(
+    beside: Beside, directory: Directory, dpi: object = None, is_png: bool = False
+) -> dict[str, object]:
+    """EXIF, XMP, texts and resolution of a picture, as fields of `Picture`, without what was true of the file
+    but not of the picture.
 
     Captions in IPTC fields, PNG texts and comments are in the XMP too, so that every format keeps them.
     Damage in metadata never costs the picture: what cannot be read is left out.
     """
-    texts = _texts(image)
-    captions = _iptc(image) | {_PNG[key]: [text] for key, text in texts.items() if key in _PNG}
+    texts = _texts(beside, is_png)
+    captions = _captions(beside.iptc) | {_PNG[key]: [text] for key, text in texts.items() if key in _PNG}
     if "Comment" in texts:
         captions.setdefault("description", [texts["Comment"]])
-    xmp = _xmp(image)
+    captions = {name: [_printable(text) for text in found] for name, found in captions.items()}
+    if beside.xmp and not is_sound(beside.xmp):
+        beside.lose("its XMP")
+    xmp = of_the_picture(beside.xmp) if len(beside.xmp) <= LARGEST_XMP else b""
+    resolution = _dpi(dpi) or _dpi(_dpi_of(directory))
+    directory.pop(*_STRUCTURE, *_PIXEL_SIZE)
     return {
-        "exif": _exif(image),
+        "exif": exifs.block(directory),
         "xmp": with_captions(xmp, captions) if captions else xmp,
         "texts": texts,
-        "dpi": _dpi(image),
+        "dpi": resolution,
     }
 
 
-def _xmp(image: Image.Image) -> bytes:
-    """The XMP packet, wherever the format keeps it."""
-    found = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
-    return found.encode() if isinstance(found, str) else bytes(found)
-
-
-def _texts(image: Image.Image) -> dict[str, str]:
+def _texts(beside: Beside, is_png: bool) -> dict[str, str]:
     """The texts of a PNG, or the comment of a JPEG or GIF."""
-    found = dict(getattr(image, "text", {})) if image.format == "PNG" else {}
-    if image.format in {"JPEG", "MPO", "GIF"} and (comment := image.info.get("comment")):
-        found["Comment"] = _decoded(comment)
-    return {
-        key: str(text)
+    found = dict(beside.texts)
+    if beside.comment:
+        found["Comment"] = _decoded(beside.comment)
+    kept = {
+        key: text
         for key, text in found.items()
-        if 0 < len(text) <= _TEXT_LIMIT and not key.startswith(_NOT_CAPTIONS) and "\0" not in text
+        if 0 < len(text) <= MOST_TEXT and not key.startswith(_NOT_CAPTIONS) and "\0" not in text
     }
+    if is_png and any(len(text) > MOST_TEXT for text in found.values()):
+        beside.lose("a long or broken text")
+    return kept
 
 
-def _decoded(value: object) -> str:
-    if not isinstance(value, bytes):
-        return str(value)
+def _decoded(value: bytes) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:
         return value.decode("latin-1")
 
 
-def _iptc(image: Image.Image) -> dict[str, list[str]]:
-    try:
-        fields = IptcImagePlugin.getiptcinfo(image) or {}  # pyright: ignore[reportArgumentType]
-    except Exception:  # any damage
-        return {}
-    return {
-        name: [_printable(_decoded(value)) for value in (found if isinstance(found, list) else [found])]
-        for key, name in _IPTC.items()
-        if (found := fields.get(key))
-    }
+def _captions(block: bytes) -> dict[str, list[str]]:
+    """Captions among IPTC fields, by their names in XMP."""
+    found: dict[str, list[str]] = {}
+    for number, value in _fields(block):
+        if number in _IPTC and (text := _decoded(value).strip("\0 ")):
+            date = _DATE.fullmatch(text) if number == 55 else None
+            found.setdefault(_IPTC[number], []).append("-".join(date.groups()) if date else text)
+    return found
+
+
+def _fields(block: bytes) -> Iterator[tuple[int, bytes]]:
+    """Number and content of the fields of record 2, as IPTC-IIM 4.2 defines them."""
+    place = 0
+    for _ in range(_MOST_FIELDS):
+        if place + 5 > len(block) or block[place] != 0x1C:
+            return
+        record, number, size = struct.unpack_from(">BBH", block, place + 1)
+        if size & 0x8000:  # longer than any caption
+            return
+        if record == 2:
+            yield number, block[place + 5 : place + 5 + size]
+        place += 5 + size
 
 
 def _printable(text: str) -> str:
-    """Without the control characters that XML cannot hold."""
-    return "".join(letter for letter in text if letter >= " " or letter in "\n\t")
+    """Without the characters that XML cannot hold."""
+    return "".join(
+        letter
+        for letter in text
+        if (letter >= " " or letter in "\n\t") and not "\ud800" <= letter <= "\udfff" and letter < "\ufffe"
+    )
 
 
-def _dpi(image: Image.Image) -> tuple[float, float] | None:
+def _dpi_of(directory: Directory) -> tuple[float, float] | None:
+    """What the tags say of the resolution."""
+    across, down, unit = (directory.number(tag) for tag in (282, 283, 296))
+    if across is None or unit not in {2, 3}:
+        return None
+    scale = 2.54 if unit == 3 else 1
+    return across * scale, (across if down is None else down) * scale
+
+
+def _dpi(found: object) -> tuple[float, float] | None:
     """Pixels per inch, if they are such as a printer could use."""
     try:
-        across, down = (float(value) for value in image.info["dpi"])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        across, down = (float(value) for value in found)  # pyright: ignore[reportGeneralTypeIssues]
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
         return None
     usable = all(math.isfinite(value) and 1 < value <= 30_000 for value in (across, down))
     return (across, down) if usable else None
-
-
-def _exif(image: Image.Image) -> bytes:
-    """EXIF without what was true of the file but not of the picture; nothing if it cannot be read."""
-    try:
-        exif = image.getexif()
-        for tag in _STRUCTURE:
-            exif.pop(tag, None)
-        if not len(exif):
-            return b""
-        inner = exif.get_ifd(_EXIF_IFD) if _EXIF_IFD in exif else {}
-        for tag in _PIXEL_SIZE:
-            inner.pop(tag, None)
-    except Exception:  # any damage
-        return b""
-    try:
-        return exif.tobytes()
-    except Exception:  # one bad tag is enough
-        return _sound_part(exif)
-
-
-def _sound_part(exif: Image.Exif) -> bytes:
-    """The tags that can be written."""
-    sound = Image.Exif()
-    for tag in list(exif):
-        alone = Image.Exif()
-        try:
-            alone[tag] = exif[tag]
-            alone.tobytes()
-        except Exception:  # this is the bad one, or one of them
-            continue
-        sound[tag] = exif[tag]
-    try:
-        return sound.tobytes() if len(sound) else b""
-    except Exception:  # a directory within is damaged
-        return b""
 
 
 # -- writing --------------------------------------------------------------------------------------
@@ -159,29 +188,36 @@ def metadata_options(picture: Picture, format_name: str) -> dict[str, object]:
         options["icc_profile"] = picture.profile
     if format_name == "PNG":
         options["pnginfo"] = _png_texts(picture.texts, xmp)
-    elif format_name == "TIFF" and xmp:
-        tags = Image.Exif()  # for this format Pillow writes EXIF or other tags, not both
-        if exif:
-            tags.load(exif)
-        tags[_TIFF_XMP] = xmp
-        options["exif"] = tags
+    elif format_name == "TIFF":
+        options.pop("exif", None)  # see `tiff_tags`
     elif xmp:
         options["xmp"] = xmp
     return options
 
 
+def tiff_tags(picture: Picture) -> Directory:
+    """What is put into a TIFF that Pillow has written without it: Pillow would make "?" of accents."""
+    directory = exifs.parse(picture.exif)
+    if picture.xmp:
+        directory.tags[_TIFF_XMP] = exifs.Value(1, picture.xmp)
+    return directory
+
+
 def _short_exif(exif: bytes) -> bytes:
-    """EXIF that fits into a JPEG: without the maker's notes, if they are what is too long."""
+    """EXIF that fits into a JPEG: without the maker's notes, and then the longest tags, if it is too long."""
     if len(exif) <= _JPEG_SEGMENT:
         return exif
-    tags = Image.Exif()
-    try:
-        tags.load(exif)
-        tags.get_ifd(_EXIF_IFD).pop(_MAKER_NOTE, None)
-        short = tags.tobytes()
-    except Exception:  # any damage
-        return b""
-    return short if len(short) <= _JPEG_SEGMENT else b""
+    directory = exifs.parse(exif)
+    directory.pop(_MAKER_NOTE)
+    places = [directory, *directory.within.values()]
+    sizes = [(len(value.data), place, tag) for place in places for tag, value in place.tags.items()]
+    excess = len(exifs.block(directory)) - _JPEG_SEGMENT
+    for size, place, tag in sorted(sizes, key=lambda entry: entry[0], reverse=True):
+        if excess <= 0:
+            break
+        place.pop(tag)
+        excess -= size
+    return exifs.block(directory)
 
 
 def _png_texts(texts: Mapping[str, str], xmp: bytes) -> PngImagePlugin.PngInfo:

@@ -252,7 +252,7 @@ def check_encoder(suffix: str) -> None:
     except (FFmpegError, ValueError) as error:  # ValueError: there is none of this name
         other = "mp4" if name == _CODECS["webm"] else "webm"
         raise PictureError(
-            f"This PyAV has no encoder {name}; install stylize[video] anew, or write .{other}."
+            f"This PyAV has no encoder {name}; run: pip install -U av, or write .{other}."
         ) from error
 
 

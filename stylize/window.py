@@ -5,23 +5,21 @@ machine: system fonts, no telemetry, and a policy that keeps the page from loadi
 """
 
 import functools
-import html
+import inspect
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.themes import Base as Theme
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stylize.atelier import MOST_BLENDED, VIEW, Atelier, Manner, Sitting
 from stylize.cards import StyleCard
-from stylize.console import debugging
+from stylize.console import debugging, page_text
 from stylize.errors import UsageError, sentence_of
+from stylize.guard import Guard, Rules, is_local
 from stylize.paths import READABLE
 from stylize.strokes import STROKES
 
@@ -32,22 +30,21 @@ _SIZES = {"As the photo": None, "1024 pixels": 1024, "2048 pixels": 2048, "4096 
 _STROKES = {"by style": None, **STROKES}
 _FORMATS = {"As the photo": None, "JPEG": "jpg", "PNG": "png", "WebP": "webp", "TIFF": "tiff"}
 
+_OWN_COLOURS = "the style itself"
+
 _FOUR, _NEARER = "Four variations", "Four nearer to it"
+
+_AT_ONCE, _MOST_WAITING = 8, 200
+"""So many of one action are under way at a time, and so many orders may wait; more are told to come back."""
 
 _OLDEST = (3600, 86400)
 """Every hour, uploads and results older than a day are removed; in seconds."""
-
-_POLICY = (
-    "default-src 'self'; img-src 'self' data: blob:; font-src 'self' data:; style-src 'self' 'unsafe-inline';"
-    " script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; worker-src 'self' blob:; frame-ancestors 'self'"
-)
-"""A browser's Content-Security-Policy: Gradio's page, and nothing from any other place."""
 
 _CSS = """
 footer { display: none !important; }
 main.fillable { padding: 1.2rem 2rem !important; }
 #title .prose { font-size: 1.3rem; font-weight: 600; }
-#photo { max-width: 760px; width: 100%; margin: 8vh auto 0; }
+#photo { max-width: 760px; width: 100%; margin: 0 auto; }
 #hint { width: 100%; text-align: center; opacity: .6; }
 #about { min-height: 3rem; } #about .dim, #about summary { opacity: .65; } #about summary { cursor: pointer; }
 #notes li { margin-left: 1.2rem; list-style: disc; }
@@ -56,54 +53,43 @@ main.fillable { padding: 1.2rem 2rem !important; }
 .toast-wrap { top: auto !important; bottom: 1rem !important; }
 #styles .caption-label, #variations .caption-label { max-width: 100%; left: 0; right: 0; font-size: .72rem;
   padding: .15rem .4rem; border-radius: 0; text-align: left; background: #fffd; color: #222; }
+@media (max-width: 800px) {
+  #picture { display: contents; }
+  #stage { position: sticky !important; top: 0; z-index: 20; width: 100%;
+    background: var(--body-background-fill); }
+  #stage img { max-height: 42vh !important; object-fit: contain; }
+}
 """
 
+
+_HEAD = """<style>@media (max-width: 800px) { .gradio-container { overflow: visible !important; }
+  .gradio-container .main.fillable { padding: .6rem !important; } }</style>"""
+"""What lies around what `_CSS` is for: Gradio lets that touch only what lies within."""
 
 _SAVE = """(file) => { if (!file) return; const link = document.createElement("a");
   link.href = file.url; link.download = file.orig_name; link.click(); }"""
 """Lets the browser save the file of a component."""
 
 
-class Guard:
-    """Adds the policy to every answer, and fetches nothing from elsewhere for anyone."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, as an ASGI application."""
-        if scope["type"] == "http" and ("file=http" in scope["path"] or "proxy=" in scope["path"]):
-            await PlainTextResponse("This window fetches nothing.", 403)(scope, receive, send)
-            return
-
-        async def add(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                policy = (b"content-security-policy", _POLICY.encode())
-                message["headers"] = [*message.get("headers", []), policy]
-            await send(message)
-
-        await self._app(scope, receive, add)
-
-
 class Window:
     """The page: its components and their actions. `blocks` is what Gradio serves at the address `host`.
 
-    A file that is uploaded may have so many megabytes.
+    `rules` say who is let in. A file that is uploaded may have so many megabytes.
     """
 
-    def __init__(self, atelier: Atelier, host: str, megabytes: int) -> None:
+    def __init__(self, atelier: Atelier, host: str, rules: Rules, megabytes: int) -> None:
         self.atelier = atelier
-        self.host, self.megabytes = host, megabytes
-        self.is_local = host in {"127.0.0.1", "localhost"}
+        self.host, self.rules, self.megabytes = host, rules, megabytes
+        self.is_local = is_local(host)
         with gr.Blocks(
             title="stylize", analytics_enabled=False, delete_cache=_OLDEST, fill_width=True
         ) as self.blocks:
             self.sitting = gr.State(None, delete_callback=_close)
             self._entrance()
             with gr.Row(visible=False) as self.room:
-                with gr.Column(scale=3, min_width=420):
+                with gr.Column(scale=3, min_width=320, elem_id="picture"):
                     self._stage()
-                with gr.Column(scale=2, min_width=360), gr.Tabs():
+                with gr.Column(scale=2, min_width=320), gr.Tabs():
                     with gr.Tab("Styles"):
                         self._styles()
                     with gr.Tab("Variations"):
@@ -117,25 +103,34 @@ class Window:
 
     def launch(self, port: int | None) -> str:
         """Begin to serve, in threads of its own. The address; without a port, the first that is free."""
-        guards = [Middleware(Guard)]
-        if self.is_local:  # a page elsewhere whose name was made to point here is not let in
-            guards.append(Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"]))
-        _, address, _ = self.blocks.launch(
+        self.blocks.queue(default_concurrency_limit=_AT_ONCE, max_size=_MOST_WAITING, api_open=False)
+        app, address, _ = self.blocks.launch(
             server_name=self.host, server_port=port, share=False, prevent_thread_lock=True, quiet=True,
             inline=False, max_file_size=self.megabytes << 20, allowed_paths=[], enable_monitoring=False,
             ssr_mode=False, pwa=False, mcp_server=False, run_history=False, footer_links=[], theme=_theme(),
-            css=_CSS, app_kwargs={"middleware": guards, "docs_url": None, "redoc_url": None},
+            css=_CSS, head=_HEAD, app_kwargs={
+                "middleware": [Middleware(Guard, self.rules)],
+                "docs_url": None, "redoc_url": None, "openapi_url": None,
+            },
         )  # fmt: skip
+        # Gradio has put some of its own ahead of what it was given: these answer before they are asked.
+        app.middleware_stack = Guard(app.middleware_stack or app.build_middleware_stack(), self.rules)
+        self.rules.starting = False
         return address
+
+    def close(self) -> None:
+        """End all that is under way and serve no more."""
+        self.atelier.close()
+        self.blocks.close(verbose=False)
 
     # -- what there is to see -------------------------------------------------------------------------
 
     def _entrance(self) -> None:
         gr.HTML("stylize", elem_id="title")
-        self.photo = gr.File(label="Your photo", height=340, elem_id="photo", file_types=_kinds())
+        self.photo = gr.File(label="Your photo", height=150, elem_id="photo", file_types=_kinds())
         limits = f"Up to {self.megabytes} MB and {self.atelier.megapixels} megapixels."
         stays = " It does not leave this machine." if self.is_local else ""
-        self.hint = gr.HTML(limits + stays, elem_id="hint")
+        self.hint = gr.HTML(f"{limits}{stays} Below is a sample.", elem_id="hint")
 
     def _stage(self) -> None:
         self.stage = gr.ImageSlider(
@@ -155,6 +150,12 @@ class Window:
             self.size = gr.Dropdown(list(_SIZES), label="Longer side", elem_id="size")
             self.format = gr.Dropdown(list(_FORMATS), label="Format", elem_id="format")
             self.private = gr.Checkbox(label="Leave out location and serial numbers", elem_id="private")
+        with gr.Accordion("Colours of another style, only a part of the photo", open=False), gr.Row():
+            choices = [_OWN_COLOURS, *self.atelier.names()]
+            self.palette = gr.Dropdown(choices, label="Colours of", elem_id="palette")
+            self.mask = gr.File(
+                label="Mask: white where the style goes", height=110, file_types=_kinds(), elem_id="mask"
+            )
 
     def _styles(self) -> None:
         self.styles = _gallery(3, 560, "styles")
@@ -172,8 +173,9 @@ class Window:
             self.back = gr.Button("Back", elem_id="back")
         with gr.Row(equal_height=True):
             self.name = gr.Textbox(
-                show_label=False, placeholder="A name, to keep it", max_length=100, scale=2, elem_id="name"
-            )
+                show_label=False, placeholder="A name, to keep it", max_length=100, scale=2, elem_id="name",
+                info="Letters, digits, - _ . and no space; not that of a style that comes with stylize.",
+            )  # fmt: skip
             self.keep = gr.Button("Keep as a style", elem_id="keep")
 
     def _many(self) -> None:
@@ -190,21 +192,33 @@ class Window:
     @property
     def _manner(self) -> list[Any]:
         """The components that say how a style is laid on, in the order of `_manner_of`."""
-        return [self.strength, self.stroke, self.keep_colour, self.size, self.format, self.private]
+        return [
+            self.strength, self.keep_colour, self.size, self.format, self.private, self.palette, self.mask,
+            self.stroke,
+        ]  # fmt: skip
 
     def _wire_photo(self) -> None:
         shown = [self.sitting, self.room, self.photo, self.hint, self.stage, self.about, self.saved]
+        begun = self._on(self.blocks.load, self._begin, self.sitting, self.sitting)
+        sampled = self._on(
+            begun.success, self._show_sample, self.sitting, [self.room, self.stage, self.about]
+        )
+        self._on(sampled.success, self._show_styles, self.sitting, self.styles)
         for source in (self.photo, self.another):
             opened = self._on(source.upload, self._open, [self.sitting, source, *self._manner], shown)
             self._on(opened.success, self._show_styles, self.sitting, self.styles)
             self._on(opened.success, _no_variations, None, [self.four, self.vary])
-        for control in (self.strength, self.stroke, self.keep_colour, self.size):
+            self._on(opened.failure, _nothing, None, source)  # a bad file goes away by itself
+        for control in (self.strength, self.stroke, self.keep_colour, self.size, self.palette):
             self._look_after(control.input)
+        for event in (self.mask.upload, self.mask.clear):
+            self._look_after(event, self.mask)
 
     def _wire_styles(self) -> None:
         shown = self.weights
         chosen = self._on(self.styles.select, self._choose, [self.sitting, self.blending], shown)
         added = self._on(self.work.upload, self._add, [self.sitting, self.work], [self.styles, *shown])
+        self._on(added.failure, _nothing, None, self.work)
         weighed = [
             self._on(
                 slider.input, self._weigh, [self.sitting, *self.weights], None, trigger_mode="always_last"
@@ -236,10 +250,13 @@ class Window:
         self._on(self.folder.upload, self._take_folder, self.folder, self.files)
         self._on(self.stop.click, self._stop, self.sitting, None)
 
-    def _look_after(self, event: Callable[..., Any]) -> None:
-        """Paint what is shown anew after something has happened."""
+    def _look_after(self, event: Callable[..., Any], source: Any = None) -> None:
+        """Paint what is shown anew after something has happened; a bad file goes from its source."""
         shown = [self.stage, self.about, self.saved]
-        self._on(event, self._look, [self.sitting, *self._manner], shown, trigger_mode="always_last")
+        manner = [self.sitting, *self._manner]
+        looked = self._on(event, self._look, manner, shown, trigger_mode="always_last")
+        if source is not None:
+            self._on(looked.failure, _nothing, None, source)
 
     def _on(
         self, event: Callable[..., Any], action: Callable[..., Any], inputs: Any, outputs: Any, **more: Any
@@ -249,21 +266,44 @@ class Window:
         return event(self._told(action), inputs, outputs, **usual | more)
 
     def _told(self, action: Callable[..., Any]) -> Callable[..., Any]:
-        """An action that tells what is wrong in a sentence."""
+        """An action, perhaps one that answers several times, that tells what is wrong in a sentence."""
 
         @functools.wraps(action)
         def call(*values: Any, **more: Any) -> Any:
             try:
                 return action(*values, **more)
             except Exception as fault:
-                if debugging():
-                    traceback.print_exception(fault)
-                sentence = html.escape(self.atelier.plain(sentence_of(fault)))
-                raise gr.Error(sentence, title="", print_exception=False) from fault
+                raise self._error(fault) from fault
 
-        return call
+        @functools.wraps(action)
+        def generate(*values: Any, **more: Any) -> Any:
+            try:
+                yield from action(*values, **more)
+            except Exception as fault:
+                raise self._error(fault) from fault
+
+        return generate if inspect.isgeneratorfunction(action) else call
+
+    def _error(self, fault: Exception) -> gr.Error:
+        if debugging():
+            traceback.print_exception(fault)
+        sentence = page_text(self.atelier.plain(sentence_of(fault)))
+        return gr.Error(sentence, title="", print_exception=False)
 
     # -- what is done ---------------------------------------------------------------------------------
+
+    def _begin(self, sitting: Sitting | None) -> Sitting:
+        return sitting or self.atelier.sitting()
+
+    def _show_sample(self, sitting: Sitting | None) -> Any:
+        """The photograph that comes along, in the first style; nothing if one's own is there already."""
+        sitting = _here(sitting)
+        if sitting.photo is not None:
+            return gr.skip()
+        sample = sitting.open_sample()
+        sitting.choose({_FIRST: 1.0})
+        seen = _seen(sitting)
+        return (gr.update(visible=True), *seen) if sitting.photo == sample else gr.skip()
 
     def _open(self, sitting: Sitting | None, file: str, *manner: Any) -> Sequence[Any]:
         sitting = sitting or self.atelier.sitting()
@@ -280,15 +320,22 @@ class Window:
         self,
         sitting: Sitting | None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - this is how Gradio is asked for it
-    ) -> Any:
+    ) -> Iterator[Any]:
+        """The gallery, which fills as it is painted; the style that is chosen is marked."""
+
         def tell(done: int, total: int) -> None:
             progress((done, total), desc="Painting", unit="styles")
 
-        return _thumbnails(_here(sitting), tell)
+        sitting = _here(sitting)
+        told: list[str] = []
+        for shown, notes in sitting.growing_thumbnails(tell):
+            told = notes
+            yield gr.update(value=shown, selected_index=_marked(sitting))
+        _warn(told)
 
     def _choose(self, event: gr.SelectData, sitting: Sitting | None, blending: bool) -> Sequence[Any]:
         sitting = _here(sitting)
-        name = sitting.shown[event.index]
+        name = sitting.style_at(event.index)
         if blending:
             sitting.take(name)
         else:
@@ -305,7 +352,8 @@ class Window:
         return _thumbnails(sitting), *_sliders(sitting)
 
     def _vary(self, sitting: Sitting | None, *manner: Any) -> Any:
-        return gr.update(value=_here(sitting).vary(_manner_of(*manner)), selected_index=None)
+        sitting = _here(sitting)
+        return gr.update(value=sitting.vary(_manner_of(sitting, *manner)), selected_index=None)
 
     def _pick(self, event: gr.SelectData, sitting: Sitting | None) -> str:
         _here(sitting).pick(event.index)
@@ -317,11 +365,12 @@ class Window:
     def _keep(self, sitting: Sitting | None, name: str) -> Sequence[Any]:
         sitting = _here(sitting)
         path = sitting.keep(name)
-        gr.Info(html.escape(f"Kept: stylize apply photo.jpg --style {path.stem}"), title="")
+        gr.Info(page_text(f"Kept: stylize apply photo.jpg --style {path.stem}"), title="")
         return _thumbnails(sitting), ""
 
     def _paint(self, sitting: Sitting | None, *manner: Any) -> Any:
-        path = _here(sitting).paint_full(_manner_of(*manner))
+        sitting = _here(sitting)
+        path = sitting.paint_full(_manner_of(sitting, *manner))
         return gr.update(label=path.name, value=path, visible=True)
 
     def _paint_all(
@@ -337,8 +386,9 @@ class Window:
         def tell(done: int, total: int) -> None:
             progress((done, total), desc="Painting", unit="photos")
 
-        batch = _here(sitting).paint_many([Path(file) for file in files], _manner_of(*manner), tell)
-        failed = "".join(f"<li>{html.escape(note)}</li>" for note in batch.notes)
+        sitting = _here(sitting)
+        batch = sitting.paint_many([Path(file) for file in files], _manner_of(sitting, *manner), tell)
+        failed = "".join(f"<li>{page_text(note)}</li>" for note in batch.notes)
         report = f"{batch.done} of {len(files)} painted.<ul>{failed}</ul>"
         if batch.archive is None:
             return gr.update(visible=False), report
@@ -364,6 +414,10 @@ def _close(sitting: Sitting | None) -> None:
         sitting.close()
 
 
+def _nothing() -> None:
+    """No file in a component."""
+
+
 def _no_variations() -> Sequence[Any]:
     """No variations any more, and the word on the button that makes them."""
     return [], _FOUR
@@ -371,16 +425,26 @@ def _no_variations() -> Sequence[Any]:
 
 def _seen(sitting: Sitting, *manner: Any) -> Sequence[Any]:
     """What stands on the stage, and below it."""
-    wanted = _manner_of(*manner)
+    wanted = _manner_of(sitting, *manner)
     return sitting.view(wanted), _about(sitting.cards, sitting.is_reduced(wanted))
 
 
 def _thumbnails(sitting: Sitting, tell: Callable[[int, int], None] = lambda done, total: None) -> Any:
     """The gallery of styles, and a word on those that are not good."""
     shown, notes = sitting.thumbnails(tell)
+    _warn(notes)
+    return gr.update(value=shown, selected_index=_marked(sitting))
+
+
+def _warn(notes: Sequence[str]) -> None:
     for note in notes:
-        gr.Warning(html.escape(note), title="")
-    return gr.update(value=shown, selected_index=None)
+        gr.Warning(page_text(note), title="")
+
+
+def _marked(sitting: Sitting) -> int | None:
+    """Where the style that is chosen stands in the gallery; None for a blend."""
+    names = list(sitting.weights)
+    return sitting.shown.index(names[0]) if len(names) == 1 and names[0] in sitting.shown else None
 
 
 def _sliders(sitting: Sitting) -> list[Any]:
@@ -391,11 +455,22 @@ def _sliders(sitting: Sitting) -> list[Any]:
 
 
 def _manner_of(
-    strength: float, stroke: str, keep_colour: bool, size: str, format: str, private: bool
+    sitting: Sitting,
+    strength: float = 1.0,
+    keep_colour: bool = False,
+    size: str = "As the photo",
+    format: str = "As the photo",
+    private: bool = False,
+    palette: str | None = None,
+    mask: str | None = None,
+    stroke: str = "by style",
 ) -> Manner:
     """What the components say."""
+    colours = None if palette in {None, _OWN_COLOURS} else sitting.palette(palette)
     metadata = "public" if private else "all"
-    return Manner(strength, keep_colour, _FORMATS[format], _SIZES[size], metadata, _STROKES[stroke])
+    white = Path(mask) if mask else None
+    width = _STROKES[stroke]
+    return Manner(strength, keep_colour, _FORMATS[format], _SIZES[size], metadata, colours, white, width)
 
 
 def _kinds() -> list[str]:
@@ -414,11 +489,11 @@ def _about(cards: Sequence[StyleCard], reduced: bool) -> str:
     """What is on the stage, as HTML; texts of cards are no markup."""
     heads, more = [], []
     for card in cards:
-        title = html.escape(card.title or card.name)
-        heads.append(f"<b>{title}</b> {html.escape(card.description)}")
+        title = page_text(card.title or card.name)
+        heads.append(f"<b>{title}</b> {page_text(card.description)}")
         told = " ".join(text for text in (card.cultural_note, card.avoid and f"Avoid: {card.avoid}") if text)
         if told:
-            more.append(f"<p>{title}: {html.escape(told)}</p>")
+            more.append(f"<p>{title}: {page_text(told)}</p>")
     note = f" Shown at {VIEW} pixels; in full size strokes are finer." if reduced else ""
     details = f"<details><summary>About</summary>{''.join(more)}</details>" if more else ""
     return f"{'<br>'.join(heads)}<span class='dim'>{note}</span>{details}"

@@ -85,13 +85,36 @@ Open = Callable[[Path, Note], Workshop]
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run would take on this machine, measured on a few steps."""
+    """What a run would take on this machine, measured on a few steps, one judging and one checkpoint."""
 
     counts: dict[str, int]
     steps: int
     seconds_per_step: float
     memory: int | None
     """Bytes, as in `devices.peak_memory`."""
+    seconds_to_open: float = 0.0
+    """Reading the works and the networks."""
+    seconds_per_judging: float = 0.0
+    seconds_per_checkpoint: float = 0.0
+    rhythm: Rhythm = Rhythm()
+
+    @property
+    def judgings(self) -> int:
+        """How often samples are painted and judged: from time to time, and at the end."""
+        return int(self.steps * self.seconds_per_step / self.rhythm.validation) + 1
+
+    @property
+    def checkpoints(self) -> int:
+        """How many are written: from time to time, at the end, and one for the best."""
+        training = self.steps * self.seconds_per_step + self.judgings * self.seconds_per_judging
+        return int(training / self.rhythm.checkpoint) + 2
+
+    @property
+    def seconds(self) -> float:
+        """The run from beginning to end."""
+        judging = self.judgings * self.seconds_per_judging
+        writing = self.checkpoints * self.seconds_per_checkpoint
+        return self.seconds_to_open + self.steps * self.seconds_per_step + judging + writing
 
 
 def carry_out(
@@ -166,14 +189,23 @@ def some_of(piles: Mapping[str, PictureSet], most: int = 24) -> list[tuple[str, 
     ]
 
 
-def forecast(open_workshop: Open, on_note: Note) -> Forecast:
-    """Measure a few steps, and leave nothing behind."""
+def forecast(open_workshop: Open, on_note: Note, rhythm: Rhythm) -> Forecast:
+    """Measure a few steps, one judging and one checkpoint, and leave nothing behind."""
     with TemporaryDirectory() as place:
+        begin = perf_counter()
         workshop = open_workshop(Path(place) / "works.safetensors", on_note)
+        opened = perf_counter() - begin
         game = workshop.game
         game.step()
         begin = perf_counter()
         for _ in range(_MEASURED_STEPS):
             game.step()
         seconds = (perf_counter() - begin) / _MEASURED_STEPS
-    return Forecast(workshop.counts(), game.config.steps, seconds, peak_memory(game.device))
+        begin = perf_counter()
+        game.validate()
+        judging = perf_counter() - begin
+        begin = perf_counter()
+        RunFolder(Path(place) / "run").save(game)
+        saving = perf_counter() - begin
+    memory = peak_memory(game.device)
+    return Forecast(workshop.counts(), game.config.steps, seconds, memory, opened, judging, saving, rhythm)

@@ -11,6 +11,7 @@ import json
 import re
 import threading
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -52,6 +53,12 @@ class Hub(ThreadingHTTPServer):
         """Break the next download after so many bytes."""
         self.replaced: dict[str, bytes] = {}
         """SHA-256 -> what is sent instead."""
+        self.listed: dict[str, object] = {}
+        """What listings tell of every file instead of the truth."""
+        self.told: dict[str, str] = {}
+        """Headers of answers about files that are sent instead of the true ones."""
+        self.endless = False
+        """Send large files without telling their size, and go on for ever."""
 
     @property
     def endpoint(self) -> str:
@@ -192,10 +199,11 @@ class _Handler(BaseHTTPRequestHandler):
         siblings = []
         for name, data in files.items():
             entry: dict[str, object] = {"rfilename": name, "size": len(data), "blobId": "0" * 40}
+            entry["blobId"] = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
             if name.endswith(LARGE):
                 sha = hashlib.sha256(data).hexdigest()
                 entry["lfs"] = {"sha256": sha, "size": len(data), "pointerSize": 130}
-            siblings.append(entry)
+            siblings.append(entry | self.server.listed)
         private = self.server.repositories[repo].private
         self.json({"id": repo, "sha": commit_of(files), "siblings": siblings, "private": private, "tags": []})
 
@@ -223,14 +231,15 @@ class _Handler(BaseHTTPRequestHandler):
             return
         commit = commit_of(files)
         if name not in files:
-            self.answer(404, X_Error_Code="EntryNotFound", X_Repo_Commit=commit)
+            self.answer(404, **{"X_Error_Code": "EntryNotFound", "X_Repo_Commit": commit, **self.server.told})
             return
         etag, size = etag_of(name, files[name]), str(len(files[name]))
         if name.endswith(LARGE):
-            self.answer(
-                302, Location=f"{self.server.storage}/cdn/{etag}", X_Repo_Commit=commit,
-                X_Linked_ETag=f'"{etag}"', X_Linked_Size=size,
-            )  # fmt: skip
+            headers = {
+                "Location": f"{self.server.storage}/cdn/{etag}", "X_Repo_Commit": commit,
+                "X_Linked_ETag": f'"{etag}"', "X_Linked_Size": size,
+            }  # fmt: skip
+            self.answer(302, **headers | self.server.told)
         else:
             self.answer(200, files[name], ETag=f'"{etag}"', X_Repo_Commit=commit)
 
@@ -244,6 +253,15 @@ class _Handler(BaseHTTPRequestHandler):
             if hashlib.sha256(data).hexdigest() == sha
         ]
         data = self.server.replaced.get(sha, stored[0])
+        if self.server.endless and self.command == "GET":
+            self.send_response(200)
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.close_connection = True
+            with suppress(OSError):
+                for _ in range(600):
+                    self.wfile.write(bytes(1 << 20))
+            return
         begin = 0
         if match := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or ""):
             begin = int(match[1])

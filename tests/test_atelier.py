@@ -392,7 +392,7 @@ def test_a_picture_with_too_many_pixels_is_refused_and_the_last_one_stays(
     atelier: Atelier, sitting: Sitting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     large, before = upload(atelier, "large.png", size=(1100, 1000)), sitting.photo
-    monkeypatch.setattr("stylize.atelier.read_picture", None)  # it must not even be decoded
+    monkeypatch.setattr("stylize.easel.read_picture", None)  # it must not even be decoded
     with pytest.raises(PictureError, match=r"large\.png has 1100 x 1000 pixels.*--max-megapixels"):
         sitting.open(large)
     assert sitting.photo == before
@@ -402,3 +402,42 @@ def test_sentences_name_files_and_not_where_they_lie(atelier: Atelier) -> None:
     inner = atelier.folder / "uploads" / "0a1b"
     assert atelier.plain(f"{inner}/my photo.jpg is no picture.") == "my photo.jpg is no picture."
     assert atelier.plain(f"{atelier.folder}/a.jpg and /b/c.jpg") == "a.jpg and /b/c.jpg"
+
+
+def test_colours_of_another_style_and_a_mask(tiny: Base, atelier: Atelier, sitting: Sitting) -> None:
+    sitting.choose({"a": 1.0})
+    plain = sitting.atelier.paint(sitting._photograph(), sitting._chosen().style, Manner()).rgb
+    palette = sitting.palette("b")
+    with_palette = sitting.atelier.paint(
+        sitting._photograph(), sitting._chosen().style, Manner(palette=palette)
+    ).rgb
+    assert not torch.equal(plain, with_palette)
+    mask = Image.new("L", (192, 128))
+    mask.paste(255, (0, 0, 96, 128))
+    path = upload(atelier, "mask.png", 5)
+    mask.save(path)
+    half = sitting.atelier.paint(sitting._photograph(), sitting._chosen().style, Manner(mask=path)).rgb
+    assert torch.equal(half[..., :40], plain[..., :40])
+    assert torch.equal(half[..., 60:], sitting._photograph().rgb[..., 60:])
+    written = sitting.paint_full(Manner(mask=path, palette=palette))
+    with Image.open(written) as image:
+        assert image.size == (96, 64)
+    Image.new("L", (64, 128)).save(path)
+    with pytest.raises(PictureError, match="same proportions"):
+        sitting.view(Manner(mask=path))
+    with pytest.raises(UsageError, match="not both"):
+        sitting.view(Manner(keep_colour=True, palette=palette))
+
+
+def test_a_sample_is_there_and_gives_way_to_another_photograph(tiny: Base, atelier: Atelier) -> None:
+    sitting = atelier.sitting()
+    assert sitting.open_sample().parent.is_relative_to(atelier.folder)
+    growing = sitting.growing_thumbnails()
+    shown, notes = next(growing)
+    assert (len(shown), notes) == (1, [])
+    sitting.open(upload(atelier, "mine.png"))
+    assert list(growing) == []
+    assert sitting.style_at(0) == "a"
+    for index in (-1, 1, "0", None, True):
+        with pytest.raises(UsageError):
+            sitting.style_at(index)

@@ -15,6 +15,7 @@ from test_images import damaged_files
 
 from stylize import __version__, bundled
 from stylize.cards import read_card, read_cards
+from stylize.cli.bench import two_digits
 
 STYLES = ["byzantine-mosaic", "engraving", "impressionist", "ink-wash", "ukiyo-e", "van-gogh"]
 
@@ -236,10 +237,49 @@ def test_bench_measures_time_and_memory(run: Run) -> None:
     assert (large["width"], large["height"]) == (300, 200)
     assert 0 < small["seconds"] < 60
     assert 0 < small["memory"] < 1 << 30
+    assert small["seconds_per_megapixel"] == pytest.approx(small["seconds"] * 1e6 / 64**2)
+    assert "threads" in small["machine"]
     table = run("bench", "--sizes", "64", "--device", "cpu", "--rounds", 1).stdout.decode()
     assert "64 x 64" in table
     assert run("bench", "--sizes", "large").returncode == 2
     assert run("bench", "--sizes", "64", "--device", "cuda:9").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.3456, "0.35"), (0.00123, "0.0012"), (12.3, "12"), (1.04, "1.0"), (345.6, "346")]
+)
+def test_two_digits(value: float, shown: str) -> None:
+    assert two_digits(value) == shown
+
+
+def test_the_doctor_says_what_there_is_and_how_to_get_the_rest(run: Run, tmp_path: Path) -> None:
+    cache = tmp_path / "file"
+    cache.touch()
+    result = run("doctor", "--json", "--device", "cpu", "--dtype", "fp32", HF_HOME=str(cache))
+    assert result.returncode == 0, result.stderr.decode()
+    found = json.loads(result.stdout)
+    facts, parts = found["facts"], {part["name"]: part for part in found["parts"]}
+    assert facts["stylize"].startswith(__version__)
+    assert facts["device"].startswith("cpu, ")
+    assert facts["precision"].startswith("float32")
+    assert "GiB free" in facts["memory"]
+    assert "cannot be written" in facts["fetched styles"]
+    assert set(parts) == {"heic", "video", "ui", "cloud", "ray"}
+    for part in parts.values():
+        assert part["there"] or part["missing"]
+    assert parts["heic"]["there"]["pillow-heif"]
+    text = run("doctor").stdout.decode()
+    for word in ("device", "precision", "memory", "HEIC pictures", "pillow-heif"):
+        assert word in text
+    assert run("doctor", "--device", "cuda:77").returncode == 2
+
+
+def test_the_doctor_says_how_to_get_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from stylize import checkup
+
+    monkeypatch.setattr(checkup, "_version", lambda name: None)
+    missing = {part.name: part.missing for part in checkup.look_around("cpu").parts}
+    assert [text.split(">")[0] for text in missing["video"]] == ["av", "opencv-python-headless"]
 
 
 def test_a_style_shows_its_card(run: Run) -> None:

@@ -276,7 +276,7 @@ def check_reading(case: Case, source: Path) -> None:
         wanted = (wanted @ np.array([0.299, 0.587, 0.114])).round().astype(int)[..., None]
     elif case.mode in {"L16", "LA16", "F"}:
         wanted = wanted[..., :1]
-    seen = np.ones(wanted.shape[:2], bool) if case.mode != "P+A" else upright(case.size)[..., 3] > 0
+    seen = upright(case.size)[..., 3] > 0 if case.has_alpha else np.ones(wanted.shape[:2], bool)
     exact = case.source in LOSSLESS and case.mode != "CMYK"
     assert not seen.any() or np.abs(rgb - wanted)[seen].mean() <= (1 if exact else 12)
 

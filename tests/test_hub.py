@@ -229,6 +229,86 @@ def test_a_wrong_checksum_is_refused_and_forgotten(server: Hub, command: Command
     assert command("styles", "pull", "org/mine")[0] == 0
 
 
+def everything_below(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"X_Linked_ETag": '"../../../../escaped"'},
+        {"X_Linked_ETag": '"../../../../../../../../tmp/stylize-escaped"'},
+        {"X_Linked_ETag": '"/tmp/stylize-escaped"'},
+        {"X_Linked_ETag": '"' + "0" * 64 + '"'},
+        {"X_Linked_ETag": '"W/x"'},
+        {"X_Linked_ETag": ""},
+        {"X_Repo_Commit": "../../../escaped"},
+        {"X_Repo_Commit": "0" * 40},
+        {"X_Repo_Commit": ""},
+    ],
+)
+def test_an_answer_about_another_file_is_refused_and_nothing_is_written(
+    server: Hub, command: Command, tmp_path: Path, told: dict[str, str]
+) -> None:
+    server.add("org/mine", "mine.safetensors", INK.read_bytes())
+    server.told = told
+    code, _, err = command("styles", "pull", "org/mine")
+    assert code == 1
+    assert "run the command again" in err or "is not the Hub" in err, err
+    beyond = {name for name in everything_below(tmp_path) if "escaped" in name}
+    beyond |= {name for name in everything_below(tmp_path) if name.endswith((".safetensors", ".lock"))}
+    assert beyond == set()
+    assert not Path("/tmp/stylize-escaped").exists()
+    assert server.asked["GET /cdn"] == 0
+    server.told = {}
+    assert command("styles", "pull", "org/mine")[0] == 0
+
+
+def test_a_file_that_is_not_there_makes_no_folder_elsewhere(
+    server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.add("org/mine", "mine.safetensors", INK.read_bytes())
+    found = hub._listing(Reference("org/mine"))
+    assert found is not None
+    found.files["gone.safetensors"] = found.files["mine.safetensors"]
+    monkeypatch.setattr(hub, "_listing", lambda reference: found)
+    server.told = {"X_Repo_Commit": "../../../../escaped"}
+    with pytest.raises(WeightsError, match="run the command again"):
+        hub.fetch(Reference("org/mine", file="gone.safetensors"))
+    assert not [name for name in everything_below(tmp_path) if "escaped" in name]
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        {"size": 1000}, {"size": None}, {"size": "x"}, {"size": -1}, {"blobId": None, "lfs": None},
+        {"lfs": {"sha256": "../x", "size": 1, "pointerSize": 1}}, {"blobId": "x", "lfs": None},
+    ],
+)  # fmt: skip
+def test_a_listing_that_is_not_true_is_refused_before_the_download(
+    server: Hub, command: Command, listed: dict[str, object]
+) -> None:
+    server.add("org/mine", "mine.safetensors", INK.read_bytes())
+    server.listed = listed
+    code, _, err = command("styles", "pull", "org/mine")
+    assert code == 1
+    assert "sends more" in err or "damaged" in err or "not the Hub" in err, err
+    assert server.asked["GET /cdn"] == 0
+
+
+def test_a_file_without_end_is_stopped_where_it_should_end(
+    server: Hub, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1 << 16)
+    server.add("org/mine", "mine.safetensors", INK.read_bytes())
+    server.endless = True
+    before = shutil.disk_usage(tmp_path).used
+    code, _, err = command("styles", "pull", "org/mine")
+    assert (code, "sends more, so that was stopped" in err) == (1, True), err
+    assert shutil.disk_usage(tmp_path).used - before < 50 << 20
+    assert not [name for name in everything_below(tmp_path) if name.endswith(".incomplete")]
+
+
 def test_pulling_makes_a_style_known_by_name(server: Hub, command: Command) -> None:
     server.add("org/mine", "mine.safetensors", INK.read_bytes())
     code, out, _ = command("styles", "pull", "org/mine")

@@ -242,7 +242,7 @@ def test_results_in_the_input_folder_are_not_inputs(run: Run, tmp_path: Path) ->
     pictures(tmp_path / "in", 1)
     scene(9, 9).save(tmp_path / "in/._hidden.png")
     pictures(tmp_path / "in/out", 1)
-    result = run("apply", "in", "-s", "ink-wash", "-o", "in/out", "-r", "--dry-run")
+    result = run("apply", "in", "-s", "ink-wash", "-o", "in/out", "-r", "--dry-run", "--force")
     assert result.stdout == b"in/000.png -> in/out/000.png\n"
 
 
@@ -296,7 +296,8 @@ def test_json_has_a_line_for_every_input_and_the_summary_is_on_stderr(run: Run, 
         "in/000.png": "done", "in/001.png": "failed", "in/002.png": "skipped", "empty": "failed",
     }  # fmt: skip
     for record in records.values():
-        assert set(record) == {"source", "target", "status", "seconds", "style", "error", "warning"}
+        keys = {"source", "target", "status", "seconds", "style", "error", "warning", "stroke"}
+        assert set(record) == keys
         assert record["style"] == "ink-wash+van-gogh"
         assert bool(record["error"]) == (record["status"] == "failed")
     summary = result.stderr.decode().splitlines()[-3:]
@@ -363,7 +364,12 @@ def test_watching(tmp_path: Path) -> None:
         time.sleep(3.2)
         (tmp_path / "in/half.png").write_bytes(data)
         until(lambda: (out / "half.png").exists())
-        until(lambda: (tmp_path / "sheet.html").read_text().count('class="pair"') == 3)
+        first = (out / "000.png").read_bytes()
+        scene(90, 60, seed=7).save(tmp_path / "in/000.png")
+        until(lambda: (out / "000.png").read_bytes() != first)
+        with Image.open(out / "000.png") as again:
+            assert again.size == (90, 60)
+        until(lambda: (tmp_path / "sheet.html").read_text().count('class="pair"') == 4)
     finally:
         process.send_signal(signal.SIGINT)
         told, said = process.communicate(timeout=30)
@@ -373,8 +379,8 @@ def test_watching(tmp_path: Path) -> None:
     assert statuses == [
         ("000.png", "done"),
         ("slow.png", "done"),
-        ("half.png", "failed"),
         ("half.png", "done"),
+        ("000.png", "done"),
     ]
     assert b"3 done, 0 skipped, 0 failed." in said
     assert b"Traceback" not in said

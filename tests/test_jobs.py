@@ -69,13 +69,42 @@ def test_an_empty_folder_is_a_problem_and_the_rest_goes_on(tree: Path, tmp_path:
     ("inputs", "output"),
     [
         (["a.jpg", "sub/a.jpg"], "out"),  # one name, two folders
-        (["a.jpg", "a.png"], None),
         (["a.jpg", "a.jpg"], "out"),
         (["a.jpg"], "a.jpg"),  # would replace its own photograph
         (["a.jpg"], "x.xyz"),
+        (["a.jpg", "b.jpg"], "one.png"),  # one file for two
+        (["in"], "one.png"),
+        (["in"], "one.mp4"),
     ],
 )
-def test_collisions_are_refused_before_work(tmp_path: Path, inputs: list[str], output: str | None) -> None:
-    suffix = "jpg" if output is None else None
+def test_collisions_are_refused_before_work(tmp_path: Path, inputs: list[str], output: str) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.jpg").touch()
     with pytest.raises(UsageError):
-        plan([tmp_path / name for name in inputs], tmp_path / output if output else None, suffix)
+        plan([tmp_path / name for name in inputs], tmp_path / output)
+
+
+def test_a_folder_may_be_called_like_a_picture(tmp_path: Path) -> None:
+    (tmp_path / "one.png").mkdir()
+    jobs, _ = plan([tmp_path / "a.jpg", tmp_path / "b.jpg"], tmp_path / "one.png")
+    assert [job.target for job in jobs] == [tmp_path / "one.png/a.jpg", tmp_path / "one.png/b.jpg"]
+
+
+@pytest.mark.parametrize("order", [["a.jpg", "a.png", "a.tga"], ["a.tga", "a.png", "a.jpg"]])
+def test_pictures_that_differ_in_the_suffix_only_keep_apart(tmp_path: Path, order: list[str]) -> None:
+    paths = [tmp_path / name for name in order]
+    jobs, refused = plan(paths, suffix="jpg")
+    assert not refused
+    assert {job.source.name: job.target.name for job in jobs} == {
+        "a.jpg": "a.ink.jpg", "a.png": "a.png.ink.jpg", "a.tga": "a.tga.ink.jpg",
+    }  # fmt: skip
+    jobs, _ = plan(paths, tmp_path / "out", "jpg")
+    assert {job.target.name for job in jobs} == {"a.jpg", "a.png.jpg", "a.tga.jpg"}
+    jobs, _ = plan(paths[1:] if order[0] == "a.jpg" else paths[:-1], tmp_path / "out")  # a TGA becomes a PNG
+    assert {job.source.name: job.target.name for job in jobs} == {"a.png": "a.png", "a.tga": "a.tga.png"}
+
+
+def test_sheets_that_explain_are_no_photographs(tree: Path) -> None:
+    (tree / "a.van-gogh.explained.png").touch()
+    jobs, _ = plan([tree])
+    assert [job.source.name for job in jobs] == ["a.jpg", "b.PNG"]

@@ -44,7 +44,7 @@ def test_a_folder_on_a_store_is_painted_into_another(run: Run, store: Store, tmp
     assert b"compositeWithTrainedAlgorithmicMedia" in painted.info["xmp"]
     again = run(*arguments, **store.env)
     assert again.returncode == 1
-    assert b"exists; use --force" in again.stderr
+    assert b"2 exist already; --skip-existing" in again.stderr
     kept = run(*arguments, "--skip-existing", **store.env)
     assert kept.returncode == 0
     assert kept.stdout.count(b'"skipped"') == 2

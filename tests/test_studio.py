@@ -21,8 +21,10 @@ from stylize import parallel
 from stylize.cli.train import _config
 from stylize.config import QUICK, TrainConfig
 from stylize.errors import StylizeError, UsageError
+from stylize.fitting import Rhythm
 from stylize.health import MOST_SKIPPED, Health
 from stylize.settings import assignments, changed, preset, read_settings, write_settings
+from stylize.workshop import Forecast
 
 TINY: list[object] = [
     "--full", "--from-scratch", "--width", 8, "-b", 2, "--size", 64, "--hold-out", 0, "--dtype", "fp32",
@@ -286,6 +288,28 @@ def test_the_price_is_told_before(run: Run, tmp_path: Path) -> None:
     assert told["steps"] == QUICK.steps
     assert told["seconds per step"] > 0
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_price_counts_judging_too(run: Run, tmp_path: Path) -> None:
+    pictures(tmp_path / "works", 2)
+    pictures(tmp_path / "photos", seed=9)
+    small = ("train", "works", "-c", "photos", "--name", "x", "-b", 1, "--size", 64, "--steps", 2)
+    told = json.loads(run(*small, "--dry-run", "--json").stdout)
+    parts = told["seconds to read the works"] + 2 * told["seconds per step"]
+    parts += told["judgings"] * told["seconds per judging"]
+    assert told["judgings"] == 1
+    assert told["seconds per judging"] > 2 * told["seconds per step"]
+    assert told["minutes in all"] * 60 >= parts - 4
+    began = time.monotonic()
+    assert run(*small, "-q").returncode == 0
+    took = time.monotonic() - began
+    assert took / 4 < told["minutes in all"] * 60 + 3 < took * 4
+
+
+def test_judgings_and_checkpoints_come_from_time_to_time() -> None:
+    forecast = Forecast({}, 1000, 1.2, None, 10, 60, 1, Rhythm(180, 300))
+    assert (forecast.judgings, forecast.checkpoints) == (5, 10)
+    assert forecast.seconds == 10 + 1200 + 5 * 60 + 10
 
 
 @pytest.mark.parametrize(

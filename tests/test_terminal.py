@@ -4,6 +4,7 @@ import errno
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from conftest import Run, scene
 from PIL import Image
 
 from stylize import bundled
-from stylize.cli.options import complete_style
+from stylize.cli.options import complete_style, side_of
 from stylize.errors import TABLE, ExitCode, PictureError, UsageError, row_of, sentence_of
 
 STYLIZE = f"{sys.executable} -m stylize"
@@ -46,8 +47,13 @@ class OutOfMemoryError(RuntimeError):
         (FileNotFoundError(errno.ENOENT, "x", "a.txt"), "no file or folder a.txt", 1),
         (PermissionError(errno.EACCES, "x", "a.txt"), "a.txt may not be", 1),
         (MemoryError(), "--size", 1),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "--size", 1),
+        (OSError(errno.EROFS, "Read-only file system", "a.png"), "a.png lies where nothing can be", 1),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "--size", 1),
+        (RuntimeError("can't start new thread"), "ulimit -u", 1),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "ulimit -v", 1),
         (OutOfMemoryError("CUDA out of memory"), "--size", 1),
-        (ModuleNotFoundError("No module named 'torch'"), "install stylize again", 1),
+        (ModuleNotFoundError("No module named 'torch'"), "install it again", 1),
         (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero", 1),
     ],
 )
@@ -61,7 +67,8 @@ def test_every_fault_has_a_sentence_and_a_code(fault: BaseException, words: str,
 def test_no_row_of_the_table_is_hidden_by_one_above() -> None:
     for index, row in enumerate(TABLE):
         if not isinstance(row.kind, str):
-            fault = row.kind(row.number or 0, "x") if issubclass(row.kind, OSError) else row.kind("x")
+            words = row.words or "x"
+            fault = row.kind(row.number or 0, words) if issubclass(row.kind, OSError) else row.kind(words)
             assert row_of(fault) is TABLE[index]
 
 
@@ -102,6 +109,82 @@ def test_wrong_options_are_one_sentence_that_names_the_help(
     (line,) = result.stderr.decode().splitlines()
     assert words in line
     assert "--help" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--size", "huge"], "--size takes pixels from 1 to 20000, or 2k, 4k, 8k, not 'huge'"),
+        (["--size", "0"], "--size takes pixels"),
+        (["--format", "pdf"], "--format takes one of 'jpg', 'png'"),
+        (["--strength", "much"], "--strength takes a number, not 'much'"),
+        (["--strength", "2"], "--strength takes 1 at most, not 2"),
+        (["--quality", "0"], "--quality takes 1 or more, not 0"),
+        (["--seed", "1.5"], "--seed takes a whole number, not '1.5'"),
+        (["--dtype", "fp8"], "--dtype takes one of 'auto', 'fp32', 'bf16', 'fp16', not 'fp8'"),
+    ],
+)
+def test_what_an_option_takes_is_said_in_our_words(run: Run, options: list[str], words: str) -> None:
+    result = run("apply", "x.jpg", "-s", "ink-wash", *options)
+    assert result.returncode == ExitCode.USAGE
+    (line,) = result.stderr.decode().splitlines()
+    assert line.startswith(f"Error: {words}")
+    for phrase in ("Input should", "unable to parse", "Value error", "Invalid value"):
+        assert phrase not in line
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Mosaic", "byzantine-mosaic"), ("mosiac", "byzantine-mosaic"), ("Ink Wash", "ink-wash"),
+        ("inkwash", "ink-wash"), ("VanGogh", "van-gogh"), ("vangoh", "van-gogh"), ("Gogh", "van-gogh"),
+        ("ukiyoe", "ukiyo-e"), ("impresionist", "impressionist"), ("thangka", "tibetan-thangka"),
+    ],
+)  # fmt: skip
+def test_the_style_that_was_meant(text: str, name: str) -> None:
+    with pytest.raises(UsageError, match=f"did you mean '{name}'"):
+        bundled.style_file(text)
+
+
+def test_a_style_that_nobody_meant() -> None:
+    with pytest.raises(UsageError, match="there are art-nouveau"):
+        bundled.style_file("xq")
+
+
+@pytest.mark.parametrize("name", ["jpeg", "JPEG", ".JPEG", "jpg", ".jpg", "jfif"])
+def test_jpeg_has_many_names(run: Run, photo: Path, name: str) -> None:
+    result = run("apply", photo.name, "-s", "ink-wash", "--format", name, "-n")
+    assert result.stdout == b"photo.jpg -> photo.ink-wash.jpg\n"
+
+
+@pytest.mark.parametrize(("text", "pixels"), [("4k", 3840), ("2K", 2048), ("90px", 90), ("90", 90)])
+def test_sizes_as_people_say_them(text: str, pixels: int) -> None:
+    assert side_of(text) == pixels
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (["optimize", "photo.jpg", "none.jpg", "-o", "a.png", "--size", "4k"], "none.jpg"),
+        (
+            ["optimize", "photo.jpg", "none.jpg", "-o", "a.png", "--size", "9k"],
+            "takes pixels from 64 to 8192",
+        ),
+        (["texture", "-s", "none", "-o", "a.png", "--size", "4K"], "'none'"),
+        (["fuse", "photo.jpg", "none.jpg", "-o", "a.png", "--size", "4k"], "none.jpg"),
+    ],
+)
+def test_every_size_knows_short_names(run: Run, photo: Path, line: list[str], words: str) -> None:
+    result = run(*line)
+    assert result.returncode in {ExitCode.FAILED, ExitCode.USAGE}
+    assert words in result.stderr.decode()
+
+
+def test_too_little_memory_to_load_anything(tmp_path: Path, photo: Path) -> None:
+    result = shell("ulimit -v 1500000; stylize apply photo.jpg -s ink-wash", tmp_path)
+    assert result.returncode == ExitCode.FAILED
+    (line,) = result.stderr.decode().splitlines()
+    assert "ulimit -v" in line
 
 
 # -- pipes and terminals --------------------------------------------------------------------------
@@ -205,6 +288,24 @@ def test_progress_is_for_terminals_and_json_stays_whole(tmp_path: Path) -> None:
     result = shell("stylize apply in -s ink-wash -o out -f", tmp_path)
     assert result.stderr == b"3 done, 0 skipped, 0 failed.\n"
     assert shell("stylize apply in -s ink-wash -o out -f -q", tmp_path).stderr == b""
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 200])
+def test_a_style_is_one_line_in_any_width(run: Run, width: int) -> None:
+    names = list(bundled.known_styles())
+    lines = run("styles", COLUMNS=str(width)).stdout.decode().splitlines()
+    assert [line.split()[0] for line in lines] == names
+    assert max(map(len, lines)) <= max(width, max(map(len, names)))
+    assert any("Mountains in azurite" in line for line in lines) == (width > 40)
+
+
+def test_names_of_styles_for_scripts(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "home/styles").mkdir(parents=True)
+    shutil.copy(bundled.style_paths()["ink-wash"], tmp_path / "home/styles/mine.safetensors")
+    for command in (("styles", "--names"), ("styles", "list", "--names")):
+        names = run(*command, COLUMNS="10").stdout.decode().splitlines()
+        assert {*bundled.style_paths(), "mine"} <= set(names)
+    assert run("styles").stdout.decode().splitlines()[-1].startswith("mine ")
 
 
 # -- completion -----------------------------------------------------------------------------------

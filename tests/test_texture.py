@@ -378,7 +378,8 @@ def test_each_of_several_results_counts(run: Run, photo: Path, tmp_path: Path) -
     (tmp_path / "photo.ink-wash-1.jpg").write_bytes(b"there")
     result = run("apply", photo.name, "-s", "ink-wash", "--augment", 2, "--json")
     assert result.returncode == 1
-    assert b"1 done, 0 skipped, 1 failed" in result.stderr
+    assert b"1 done, 0 skipped, 0 failed" in result.stderr
+    assert b"1 exists already" in result.stderr
     assert (tmp_path / "photo.ink-wash-1.jpg").read_bytes() == b"there"
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import struct
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from test_model import TINY, rewrite
 
-from stylize import model
+from stylize import bundled, model
 from stylize.cards import StyleCard
 from stylize.config import GeneratorConfig, to_json
 from stylize.errors import WeightsError
@@ -97,7 +98,7 @@ def test_a_configuration_of_a_huge_network_takes_no_memory(
 ) -> None:
     path = tmp_path / "base.safetensors"
     model.save_base(path, model.new_base(TINY))
-    huge = GeneratorConfig(1024, 1024, 1024, 16, 16, 1024, 1024, 1024)
+    huge = GeneratorConfig(1024, 1024, 1024, 16, 16, 1024, 1024, 32)
     rewrite(path, generator=to_json(huge))
     built: list[bool] = []
     original = model.new_base
@@ -119,6 +120,46 @@ def test_weights_that_are_not_those_they_name_are_refused(tmp_path: Path) -> Non
     tensors = load_file(path)
     tensors["generator.head.weight"] += 1
     with pytest.raises(WeightsError, match="not those that it names"):
+        model.load_base(rewrite(path, tensors))
+
+
+def test_a_grid_that_no_tensor_tells_of_is_bounded_and_that_of_the_bundled_base(tmp_path: Path) -> None:
+    bundle = model.load_base(bundled.base_path())
+    path = tmp_path / "s.safetensors"
+    model.save_style(path, Style(torch.zeros(1, 128), StyleCard("x"), "", bundle))
+    settings = json.loads(to_json(bundle.generator.config))
+    for grid, words in (
+        (1024, r"not in 0\.\.32"),
+        (32, "another configuration"),
+        (8, "another configuration"),
+    ):
+        rewrite(path, generator=json.dumps({**settings, "attention_grid": grid}))
+        with pytest.raises(WeightsError, match=words):
+            model.load_style(path)
+        shutil.copy(bundled.base_path(), tmp_path / "base.safetensors")
+        with pytest.raises(WeightsError, match=words):
+            model.load_base(
+                rewrite(
+                    tmp_path / "base.safetensors", generator=json.dumps({**settings, "attention_grid": grid})
+                )
+            )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300, 1e9, -65.0])
+def test_numbers_that_would_paint_black_are_refused(tmp_path: Path, value: float) -> None:
+    path = tmp_path / "s.safetensors"
+    shutil.copy(bundled.style_paths()["ink-wash"], path)
+    for name in ("code", "adapters.up.0", "moments"):
+        tensors = {
+            name: tensor.double() for name, tensor in load_file(bundled.style_paths()["ink-wash"]).items()
+        }
+        tensors[name][0, 0] = value
+        with pytest.raises(WeightsError, match=f"{name} holds values"):
+            model.load_style(rewrite(path, tensors))
+    model.save_base(path, model.new_base(TINY))
+    tensors = {name: tensor.double() for name, tensor in load_file(path).items()}
+    tensors["generator.head.weight"].flatten()[0] = value * 100
+    with pytest.raises(WeightsError, match=r"head\.weight holds values"):
         model.load_base(rewrite(path, tensors))
 
 

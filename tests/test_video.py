@@ -505,7 +505,7 @@ def test_without_the_extra_the_way_to_get_it_is_named(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": path}
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=120)
     assert result.returncode == 1
-    assert "pip install 'stylize[video]'" in one_sentence(result.stderr)
+    assert "pip install av opencv-python-headless" in one_sentence(result.stderr)
 
 
 def test_a_missing_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

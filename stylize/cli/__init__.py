@@ -13,6 +13,7 @@ from stylize import __version__
 from stylize.cli import cycle, styles
 from stylize.cli.apply import apply
 from stylize.cli.bench import bench
+from stylize.cli.doctor import doctor
 from stylize.cli.evaluate import evaluate
 from stylize.cli.fuse import fuse
 from stylize.cli.optimize import optimize
@@ -40,6 +41,7 @@ app.add_typer(styles.app)
 app.command("eval")(evaluate)
 app.command()(ui)
 app.command()(bench)
+app.command()(doctor)
 
 
 def _print_version(wanted: bool) -> None:

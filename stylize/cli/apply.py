@@ -2,6 +2,7 @@
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,11 +14,13 @@ from stylize.cli.options import (
     DtypeOption,
     FeatherOption,
     ForceOption,
+    FormatOption,
     JsonOption,
     NoMetadataOption,
     OfflineOption,
     QualityOption,
     QuietOption,
+    SideOption,
     SkipExistingOption,
     StripPrivateOption,
     StrokeOption,
@@ -25,12 +28,13 @@ from stylize.cli.options import (
     complete_style,
 )
 from stylize.cli.streaming import STREAM, stream
-from stylize.cli.working import do, follow, show_plan, telling
+from stylize.cli.working import Telling, do, follow, foreseen, show_plan, telling
 from stylize.errors import ExitCode, UsageError
-from stylize.jobs import Naming, check_stores, plan_jobs
+from stylize.jobs import Naming, check_stores, plan_jobs, without_missing
 from stylize.paths import is_clip, read_list
 from stylize.places import Place, is_folder, place_of
 from stylize.strokes import parse_stroke
+from stylize.traces import styles_named
 
 if TYPE_CHECKING:
     from stylize.looks import Look
@@ -102,10 +106,7 @@ def apply(
         str | None,
         typer.Option(help="Style outside the mask. Default: the photograph.", autocompletion=complete_style),
     ] = None,
-    size: Annotated[
-        int | None,
-        typer.Option(min=1, max=20000, help="Longer side of the result in pixels. Default: as the input."),
-    ] = None,
+    size: SideOption = None,
     augment: Annotated[
         int | None,
         typer.Option(min=1, max=1000, metavar="N", help="N varied results of each picture, to enlarge data."),
@@ -113,10 +114,7 @@ def apply(
     seed: Annotated[int, typer.Option(min=0, help="Of the noise that strokes follow, and of --augment.")] = 0,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
-    format: Annotated[
-        Literal["jpg", "png", "webp", "tiff", "bmp", "gif", "avif", "heic"] | None,
-        typer.Option(help="Format of the results."),
-    ] = None,
+    format: FormatOption = None,
     quality: QualityOption = 92,
     tile: TileOption = None,
     batch_size: Annotated[
@@ -245,8 +243,16 @@ def apply(
     listed = [place_of(name) for name in read_list(_bytes_of(files_from))] if files_from else []
     check_stores([*places, *listed, target])
     jobs, refused = ([], []) if watch and not dry_run else plan_jobs(places, naming, listed)
+    jobs, missing = without_missing(jobs, [*places, *listed])
+    refused += missing
     if dry_run:
-        failed = show_plan(jobs, refused, name, as_json)
+        names = [*([strokes_from] if strokes_from else style)]
+        names += [palette_from] if palette_from else style if strokes_from else []
+        wanted = None if reverse else styles_named([*names, *([outside] if outside else [])])
+        foresee = partial(foreseen, styles=wanted, force=force, keep=bool(settings_of["skip_existing"]))
+        failed = show_plan(jobs, refused, name, Telling(as_json, quiet), foresee)
+        if missing:
+            raise typer.Exit(ExitCode.USAGE)
     else:
         with telling(as_json, quiet, report) as tell:
             if watch:

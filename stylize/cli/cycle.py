@@ -1,13 +1,11 @@
 """`stylize cycle`: translations between two piles of unpaired pictures, in both directions."""
 
-import json
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
@@ -15,7 +13,7 @@ from stylize import bundled, settings
 from stylize.cli.live import LiveView, print_forecast, tell
 from stylize.cli.options import DeviceOption, DtypeOption, JsonOption, QuietOption
 from stylize.config import AdversarialForm, CycleConfig, CycleWeights
-from stylize.console import progress, talk
+from stylize.console import progress, show, talk, write_json
 from stylize.errors import ExitCode, UsageError
 
 _DEFAULT = CycleConfig()
@@ -129,7 +127,8 @@ def train(
     )  # fmt: skip
     opened = partial(cycle_studio.CycleStudio, plan)
     if dry_run:
-        print_forecast(workshop.forecast(opened, tell), 2 * config.batch * config.accumulate, as_json)
+        pictures = 2 * config.batch * config.accumulate
+        print_forecast(workshop.forecast(opened, tell, plan.rhythm), pictures, as_json)
         return
     with LiveView(config.steps, 2 * config.batch * config.accumulate, quiet, as_json) as view:
         finished, _ = workshop.carry_out(plan, opened, view.watcher(), tell)
@@ -166,13 +165,13 @@ def check(
     ways = {"there": found.there, "back": found.back}
     if as_json:
         records = {name: {**asdict(way), "warnings": way.warnings()} for name, way in ways.items()}
-        typer.echo(json.dumps(records, indent=2))
+        write_json(records, indent=2)
         return
     table = Table("", *ways, box=None, pad_edge=False)
     for measure in asdict(found.there):
         values = [getattr(way, measure) for way in ways.values()]
         table.add_row(measure.replace("_", " "), *(_shown(value) for value in values))
-    Console().print(table)
+    show(table)
     for name, way in ways.items():
         for sentence in way.warnings():
             talk.print(f"{name.capitalize()}: {sentence}.", markup=False)

@@ -1,15 +1,13 @@
 """`stylize eval`: how good styles are, on one's own photographs."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from stylize.cli.options import JsonOption, QuietOption, complete_style
-from stylize.console import progress, talk
+from stylize.console import progress, show, talk, write_json
 from stylize.errors import UsageError
 
 
@@ -54,12 +52,12 @@ def evaluate(
     if as_json:
         rounded = {s: {r: {c: round(v, 4) for c, v in row.items()} for r, row in rows.items()}
                    for s, rows in found.rows.items()}  # fmt: skip
-        typer.echo(json.dumps(rounded, indent=2))
+        write_json(rounded, indent=2)
         return
     table = Table("style", "row", *evaluation.COLUMNS)
     for name, rows in found.rows.items():
         for row, values in rows.items():
             table.add_row(name, row, *(f"{values[c]:.2f}" if c in values else "" for c in evaluation.COLUMNS))
-    Console().print(table)
+    show(table)
     if not quiet:
         talk.print(evaluation.CAVEAT)

@@ -17,6 +17,7 @@ from stylize.cli.options import (
     OfflineOption,
     QualityOption,
     QuietOption,
+    SideOption,
     SkipExistingOption,
     StripPrivateOption,
     StrokeOption,
@@ -75,10 +76,7 @@ def fuse(
     strength: Annotated[
         float, typer.Option(min=0, max=1, help="0 keeps the pictures' own styles, 1 paints fully.")
     ] = 1.0,
-    size: Annotated[
-        int | None,
-        typer.Option(min=1, max=20000, help="Longer side of the result in pixels. Default: as the first."),
-    ] = None,
+    size: SideOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     quality: QualityOption = 92,

@@ -1,16 +1,14 @@
 """What a training run looks like in the terminal: progress, pace, terms, and what was noticed."""
 
-import json
 import math
 from typing import TYPE_CHECKING
 
-import typer
 from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from stylize.console import talk
+from stylize.console import printable, talk, write_json, write_line
 
 if TYPE_CHECKING:
     from stylize.fitting import Watcher
@@ -64,7 +62,7 @@ class LiveView:
 
     def _record(self, record: dict[str, object]) -> None:
         if self._as_json:
-            typer.echo(json.dumps(record, ensure_ascii=False))
+            write_json(record)
 
     def _notice(self, sentence: str) -> None:
         self._news = [*self._news, sentence][-_NEWS:]
@@ -88,15 +86,17 @@ def tell(sentence: str) -> None:
 
 def print_forecast(forecast: "Forecast", pictures: int, as_json: bool) -> None:
     """What a run would take, on stdout; `pictures` is how many go into a step."""
-    minutes = forecast.steps * forecast.seconds_per_step / 60
     values: dict[str, object] = {
         "pictures": forecast.counts, "steps": forecast.steps, "pictures per step": pictures,
-        "seconds per step": round(forecast.seconds_per_step, 3), "minutes in all": round(minutes, 1),
+        "seconds per step": round(forecast.seconds_per_step, 3),
+        "seconds to read the works": round(forecast.seconds_to_open, 1),
+        "judgings": forecast.judgings, "seconds per judging": round(forecast.seconds_per_judging, 1),
+        "minutes in all": round(forecast.seconds / 60, 1),
         "memory in MiB": forecast.memory and forecast.memory >> 20,
     }  # fmt: skip
     if as_json:
-        typer.echo(json.dumps(values))
+        write_json(values)
         return
     for key, value in values.items():
         shown = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else value
-        typer.echo(f"{key}: {shown}")
+        write_line(printable(f"{key}: {shown}"))

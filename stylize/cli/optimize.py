@@ -1,12 +1,13 @@
 """`stylize optimize`: the exact slow method, for one picture at a time."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from stylize import bundled
-from stylize.cli.options import DeviceOption, DtypeOption, ForceOption, QuietOption
+from stylize.cli.options import DeviceOption, DtypeOption, ForceOption, QuietOption, side_of
 from stylize.console import progress, talk
 from stylize.errors import ExitCode, UsageError
 from stylize.jobs import check_output
@@ -35,7 +36,11 @@ def optimize(
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option(min=64, max=8192, help="Longer side of the result. Default: 1024, or as the photo."),
+        typer.Option(
+            parser=partial(side_of, least=64, most=8192),
+            metavar="PIXELS",
+            help="Longer side of the result; 2k, 4k, 8k for short. Default: 1024, or as the photo.",
+        ),
     ] = None,
     content: Annotated[float, typer.Option(min=0, help="Weight of the content loss.")] = 1.0,
     style: Annotated[float, typer.Option(min=0, help="Weight of the style loss.")] = 4.0,

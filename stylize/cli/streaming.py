@@ -5,10 +5,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from stylize.console import write_json
+from stylize.console import say, write_json
 from stylize.errors import PictureError, UsageError
 from stylize.jobs import Job, check_output, record
 from stylize.paths import FORMATS
@@ -53,7 +54,7 @@ def stream(
     if not (done := painter.is_done(job)):
         from stylize.images import write_picture
 
-        painted = painter.paint(_read(source, job.format_name))
+        painted = painter.paint(_read(source, job.format_name, painter))
         write_picture(painted, output, job.format_name, painter.settings.quality)
     if told is not None:
         write_json(record(source, output, "skipped" if done else "done", told, time.monotonic() - began))
@@ -63,18 +64,39 @@ def _paint_to(file: BinaryIO, painter: "Painter", source: Place, suffix: str | N
     from stylize.images import encode_picture
 
     format_name = FORMATS[suffix or "png"]
-    painted = painter.paint(_read(source, format_name))
-    encode_picture(painted, file, format_name, painter.settings.quality)
+    painted = painter.paint(_read(source, format_name, painter))
+    buffer = BytesIO()  # Pillow overlooks it when a file takes less than all
+    encode_picture(painted, buffer, format_name, painter.settings.quality)
+    file.write(buffer.getbuffer())
 
 
-def _read(source: Place, format_name: str) -> "Picture":
-    from stylize.images import read_picture
+def _read(source: Place, format_name: str, painter: "Painter") -> "Picture":
+    """The picture, if a file of the format can hold its painting."""
+    from stylize.images import check_size, read_picture
     from stylize.painting import for_format
 
-    if source != STREAM:
-        return for_format(read_picture(source), format_name)
-    content = sys.stdin.buffer.read() if sys.stdin else b""
-    return for_format(read_picture(content, "standard input"), format_name)
+    name, content = ("standard input", _standard_input()) if source == STREAM else ("", source)
+    picture = read_picture(content, name)
+    if picture.remark:
+        say(picture.remark)
+    if not painter.settings.longer_side:
+        check_size(picture.size, format_name, "The result")
+    return for_format(picture, format_name)
+
+
+def _standard_input() -> bytes:
+    """What comes through the pipe. Raises PictureError for more than could be painted."""
+    from stylize.images import most_bytes
+
+    if not sys.stdin:
+        return b""
+    most = most_bytes()
+    content = sys.stdin.buffer.read(most + 1)
+    if len(content) > most:
+        raise PictureError(
+            f"Standard input has more than {most >> 20} MiB, which is no picture; name a file."
+        )
+    return content
 
 
 @contextmanager

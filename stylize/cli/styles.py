@@ -1,52 +1,67 @@
 """`stylize styles`: what styles there are, where they come from, and what they look like."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from stylize import bundled, hub
 from stylize.cards import StyleCard, read_card, read_cards
 from stylize.cli.options import JsonOption, OfflineOption, complete_style
-from stylize.console import talk
+from stylize.console import printable, talk, write_json, write_line
+from stylize.console import show as show_table
 from stylize.errors import UsageError, WeightsError
 from stylize.jobs import check_output
+
+_WIDE = 120
+"""Columns from which on the tradition has a place as well."""
 
 app = typer.Typer(
     name="styles", help="What styles there are, and where they come from.", rich_markup_mode="rich"
 )
 
 
+NamesOption = Annotated[bool, typer.Option("--names", help="Only the names, a line each, for scripts.")]
+
+
 @app.callback(invoke_without_command=True)
-def styles(context: typer.Context, as_json: JsonOption = False) -> None:
+def styles(context: typer.Context, names: NamesOption = False, as_json: JsonOption = False) -> None:
     """What styles there are, and where they come from. Without a command: list them."""
     if context.invoked_subcommand is None:
-        list_styles(as_json)
+        list_styles(names, as_json)
 
 
 @app.command("list")
-def list_styles(as_json: JsonOption = False) -> None:
-    """List the bundled styles and your own, a line each."""
-    cards = []
-    for path in bundled.known_styles().values():
+def list_styles(names: NamesOption = False, as_json: JsonOption = False) -> None:
+    """List the bundled styles and your own, a line each, by what is typed after --style."""
+    cards: dict[str, StyleCard] = {}
+    for name, path in bundled.known_styles().items():
         try:
-            cards.append(read_card(path))
+            cards[name] = read_card(path)
         except WeightsError as error:
             talk.print(f"Left out: {error}", markup=False)
     if as_json:
-        typer.echo(json.dumps([asdict(card) for card in cards], ensure_ascii=False, indent=2))
+        write_json([asdict(card) for card in cards.values()], indent=2)
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("Style", "Tradition", "Description"):
-        table.add_column(column, no_wrap=column == "Style")
-    for card in cards:
-        table.add_row(*map(escape, (card.name, card.tradition, card.description)))
-    Console().print(table)
+    width, first = Console().width, max(map(cell_len, cards), default=0) + 2
+    for name, card in cards.items():
+        write_line(name if names else _line(name, card, first, width))
+
+
+def _line(name: str, card: StyleCard, first: int, width: int) -> str:
+    """A style on one line: its name, and as much of what it is as fits beside that."""
+    about = card.description if width < _WIDE else f"{card.description} {card.tradition}"
+    room = width - first
+    if cell_len(about) > room:
+        words = about.split()
+        while words and cell_len(" ".join(words)) + 4 > room:
+            words.pop()
+        about = f"{' '.join(words)} ..." if words else ""
+    return (name + " " * (first - cell_len(name)) + printable(about)).rstrip()
 
 
 @app.command()
@@ -68,18 +83,18 @@ def show(
         raise UsageError(f"{style} is no style file; only those carry a card.")
     card = read_card(path)
     if as_json:
-        typer.echo(json.dumps(asdict(card), ensure_ascii=False, indent=2))
+        write_json(asdict(card), indent=2)
     else:
-        Console().print(_card_table(card))
+        show_table(_card_table(card))
 
 
 def _card_table(card: StyleCard) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False, title=escape(card.title or card.name))
+    table = Table(box=None, pad_edge=False, show_header=False, title=card.title or card.name)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
     for field, value in asdict(card).items():
         if value and field != "title":
-            table.add_row(field.replace("_", " "), escape(value))
+            table.add_row(field.replace("_", " "), value)
     return table
 
 
@@ -124,13 +139,13 @@ def compare(
     pairs = comparison.compare(described)
     written = comparison.write_comparison(described, pairs, output)
     if as_json:
-        typer.echo(json.dumps([asdict(pair) for pair in pairs], ensure_ascii=False, indent=2))
+        write_json([asdict(pair) for pair in pairs], indent=2)
         return
     table = Table("", "", "distance", "90 % interval", "what differs", box=None, pad_edge=False)
     for pair in sorted(pairs, key=lambda pair: pair.moments.value):
         interval = f"{pair.moments.low:.2f} - {pair.moments.high:.2f}"
         table.add_row(pair.first, pair.second, f"{pair.moments.value:.2f}", interval, pair.words())
-    Console().print(table)
+    show_table(table)
     talk.print(f"Wrote {', '.join(str(path) for path in written)}", markup=False)
 
 

@@ -15,6 +15,7 @@ from stylize.cli.options import (
     QualityOption,
     QuietOption,
     complete_style,
+    frame_of,
 )
 from stylize.console import progress, talk
 from stylize.errors import UsageError
@@ -33,7 +34,7 @@ def texture(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="File of the result.")],
     size: Annotated[
-        str, typer.Option(metavar="WIDTHxHEIGHT", help="In pixels; one number for a square.")
+        str, typer.Option(metavar="WIDTHxHEIGHT", help="In pixels; one number for a square; 4k or 8k.")
     ] = "1024",
     seed: Annotated[
         int, typer.Option(min=0, max=2**40, help="Start of all chance: the same seed, the same picture.")
@@ -87,7 +88,9 @@ def texture(
 
 
 def _size(text: str) -> tuple[int, int]:
-    """Width and height from "2048x1024", or "1024" for both. UsageError for anything else."""
+    """Width and height from "2048x1024", "1024" for both, or "4k". UsageError for anything else."""
+    if frame := frame_of(text):
+        return frame
     found = re.fullmatch(r"(\d{1,9})(?:[x\u00d7](\d{1,9}))?", text.strip().lower())
     if not found:
         raise UsageError(f"--size takes WIDTHxHEIGHT in pixels, such as 2048x1024, not {text!r}.")

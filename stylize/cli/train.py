@@ -232,7 +232,7 @@ def _learn(
 
     pictures = config.batch * config.accumulate
     if dry_run:
-        print_forecast(workshop.forecast(opened, tell), pictures, as_json)
+        print_forecast(workshop.forecast(opened, tell, errand.rhythm), pictures, as_json)
         return []
     with LiveView(config.steps, pictures, quiet, as_json) as view:
         finished, written = workshop.carry_out(errand, opened, view.watcher(), tell)
