@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from conftest import Run, scene
 from PIL import Image
-from references.paint import HERE as REFERENCES
-from references.paint import STYLES, painted
+from stored_paintings import FOLDER, STYLES, painted
 from torch import Tensor
 
 from stylize.errors import UsageError
@@ -273,7 +272,7 @@ print(*{"torch._dynamo", "sympy", "torchvision", "scipy"} & set(sys.modules))
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 @pytest.mark.parametrize("style", STYLES)
-def test_the_look_is_that_of_the_stored_reference(style: str, dtype: str) -> None:
-    # If a change of the look is wanted: python tests/references/paint.py
-    reference = read_rgb(REFERENCES / f"{style}.png")
-    assert ssim(light(painted(style, dtype).rgb), light(reference), 1.0) > 0.95
+def test_the_look_is_that_of_the_stored_painting(style: str, dtype: str) -> None:
+    # If a change of the look is wanted: python tests/stored_paintings.py
+    stored = read_rgb(FOLDER / f"{style}.png")
+    assert ssim(light(painted(style, dtype).rgb), light(stored), 1.0) > 0.95

@@ -44,7 +44,7 @@ def training_of(recipe: PaintingRecipe | None) -> str:
 def metrics_of(row: dict[str, float] | None) -> str:
     """The row of the honest table, as `benchmarks/README.md` explains it."""
     if row is None:
-        return ""
+        return "Not measured."
     return ", ".join(f"{text} {row[key]:.2f}" for key, text in _COLUMNS.items() if key in row)
 
 
@@ -61,7 +61,7 @@ def main() -> None:
     for path in sorted(options.styles.glob("*.safetensors")):
         style = load_style(path)
         name = style.card.name
-        metrics = metrics_of(table.get(name, {}).get("ours"))
+        metrics = metrics_of(table.get(name, {}).get("ours")) if name in recipes else ""
         card = replace(cards[name], training=training_of(recipes.get(name)), metrics=metrics)
         save_style(path, replace(style, card=card))
 

@@ -1,4 +1,7 @@
-"""Paint the references anew, after a change of the look that is wanted:  python tests/references/paint.py"""
+"""Stored paintings that a change of the look is noticed by. To paint them anew, after one that is wanted:
+
+python tests/stored_paintings.py
+"""
 
 from pathlib import Path
 
@@ -8,18 +11,19 @@ from stylize.painting import Painter, PaintSettings
 from stylize.picture import Picture
 from stylize.styles import resolve_style
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent / "paintings"
+TEMPLE = Path(__file__).parent.parent / "examples" / "temple.jpg"
 STYLES = ("ukiyo-e", "van-gogh")
 SIDE = 320
 """Longer side in pixels."""
 
 
 def painted(style: str, dtype: str) -> Picture:
-    """The temple in a bundled style, at the size of the references."""
+    """The temple in a bundled style, at the size of what is stored."""
     painter = Painter(Look(resolve_style(style)), "cpu", dtype, PaintSettings(longer_side=SIDE))
-    return painter.paint(read_picture(HERE.parent.parent / "examples" / "temple.jpg"))
+    return painter.paint(read_picture(TEMPLE))
 
 
 if __name__ == "__main__":
     for name in STYLES:
-        write_picture(Picture(painted(name, "fp32").rgb), HERE / f"{name}.png", "PNG", 92)
+        write_picture(Picture(painted(name, "fp32").rgb), FOLDER / f"{name}.png", "PNG", 92)
