@@ -61,7 +61,7 @@ def main() -> None:
     for path in sorted(options.styles.glob("*.safetensors")):
         style = load_style(path)
         name = style.card.name
-        metrics = metrics_of(table.get(name, {}).get("ours")) if name in recipes else ""
+        metrics = metrics_of(table.get(name, {}).get("ours")) if name != "photograph" else ""
         card = replace(cards[name], training=training_of(recipes.get(name)), metrics=metrics)
         save_style(path, replace(style, card=card))
 
