@@ -4,16 +4,14 @@ Pictures are uint8 or uint16 (3, H, W). Everything runs in bands of rows, so tha
 memory.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from stylize.losses import edge_map
-from stylize.tensors import to_float, to_pixels
-
-_BAND = 512
+from stylize.tensors import row_bands, to_float, to_pixels
 
 _MOST = 2.0
 """The largest factor of sharpening: more draws rims."""
@@ -35,7 +33,7 @@ def as_sharp_as(painted: Tensor, pictures: Sequence[Tensor]) -> Tensor:
 def sharpness(picture: Tensor) -> float:
     """Mean magnitude of the gradient of the luminance, by Sobel, in [0, 1]; 0 below 3 x 3 pixels."""
     total = count = 0.0
-    for rows in _bands(picture.shape[1]):
+    for rows in row_bands(picture.shape[1]):
         part = picture[:, max(0, rows.start - 1) : rows.stop + 1]
         if min(part.shape[1:]) >= 3:
             edges = edge_map(to_float(part)[None])
@@ -47,7 +45,7 @@ def sharpness(picture: Tensor) -> float:
 def sharpened(picture: Tensor, factor: float) -> Tensor:
     """The picture with its differences from its own blur, over 3 x 3 pixels, times a factor."""
     result = torch.empty_like(picture)
-    for rows in _bands(picture.shape[1]):
+    for rows in row_bands(picture.shape[1]):
         top = max(0, rows.start - 1)
         part = to_float(picture[:, top : rows.stop + 1])
         part = (factor * part + (1.0 - factor) * _blurred(part)).clamp(0, 1)
@@ -66,8 +64,3 @@ def _blurred(picture: Tensor) -> Tensor:
     result = picture.clone()
     result[:, 1:-1, 1:-1] = F.conv2d(picture[None], kernel, groups=3)[0]
     return result
-
-
-def _bands(height: int) -> Iterator[slice]:
-    for top in range(0, height, _BAND):
-        yield slice(top, min(top + _BAND, height))

@@ -176,7 +176,7 @@ def test_a_soft_result_becomes_as_sharp_as_the_softest_picture(
     assert result.dtype == dtype
     assert sharpness(soft) < 0.97 * sharpness(sharp)
     assert 0.99 < sharpness(result) / sharpness(sharp) < 1.05
-    monkeypatch.setattr("stylize.sharpening._BAND", 16)
+    monkeypatch.setattr("stylize.tensors._BAND", 16)
     assert differ(as_sharp_as(soft, [sharp, sharp]), result) <= 1
     assert torch.equal(as_sharp_as(soft[:, :2, :1], [sharp]), soft[:, :2, :1])
 
