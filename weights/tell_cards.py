@@ -18,6 +18,9 @@ from stylize.model import load_style, save_style
 from stylize.painting_loss import PaintingRecipe
 
 _BASE = "Base: four runs, 7,770 steps of eight crops in all, losses on VGG19; see weights/README.md."
+_LONGER = {"ukiyo-e": (600, 150), "van-gogh": (500, 120)}
+"""Styles that learnt for more steps than is usual: free ones, and those at the final rank."""
+
 _COLUMNS = {
     "r4": "correlation with the photograph's luminance at 4 to 8 pixels of a screen",
     "r8": "at 8 to 16",
@@ -27,15 +30,16 @@ _COLUMNS = {
 }
 
 
-def training_of(recipe: PaintingRecipe | None) -> str:
+def training_of(name: str, recipe: PaintingRecipe | None) -> str:
     """How a style file came to be."""
     if recipe is None:
         return f"A code: the mean statistics of 200 photographs. {_BASE}"
     schedule = Schedule()
+    steps, finish = _LONGER.get(name, (schedule.steps, schedule.finish))
     works = ", ".join(work.split("/")[-1].removesuffix(".jpg") for work in recipe.works)
     return (
-        f"Scales, shifts and changes of all kernels, rank {schedule.rank}: {schedule.steps} free steps and "
-        f"{schedule.finish} at that rank, of {schedule.batch} crops of {schedule.size} pixels; Gram matrices "
+        f"Scales, shifts and changes of all kernels, rank {schedule.rank}: {steps} free steps and "
+        f"{finish} at that rank, of {schedule.batch} crops of {schedule.size} pixels; Gram matrices "
         f"at three scales of the works {works}, read at a shorter side of {recipe.side} pixels; content "
         f"{recipe.content:g}, drawing {recipe.drawing:g}, noise {recipe.noise:g}. {_BASE}"
     )
@@ -62,7 +66,7 @@ def main() -> None:
         style = load_style(path)
         name = style.card.name
         metrics = metrics_of(table.get(name, {}).get("ours")) if name != "photograph" else ""
-        card = replace(cards[name], training=training_of(recipes.get(name)), metrics=metrics)
+        card = replace(cards[name], training=training_of(name, recipes.get(name)), metrics=metrics)
         save_style(path, replace(style, card=card))
 
 

@@ -67,7 +67,6 @@ class FreeStyle(nn.Module):
         super().__init__()
         size = generator.config.code_size + generator.offsets_size
         changes = generator.changed_kernels(code)
-        self.names = list(generator.kernels)
         with torch.no_grad():
             flat = [part for pair in generator.expand(code[:, :size]) for part in pair]
             kernels = [changes.get(n, k) - k for n, k in generator.kernels.items()]
